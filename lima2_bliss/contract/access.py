@@ -1,0 +1,42 @@
+"""Jobs of the access process: which acquisition its image device shows, and which master file it writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from lima2_bliss.contract.parameters.saving import Saving
+from lima2_bliss.contract.parameters.strict import Parameters
+from lima2_bliss.contract.topology import RoundRobin
+
+
+class AttachJob(Parameters):
+    """Show the frames of acquisition ``uuid``: ``endpoints`` are the receivers' ZMQ addresses in rank order.
+
+    ``block`` is the dispatch block of the *processed* frames (1: plain round robin).
+    """
+
+    uuid: str
+    endpoints: list[str] = Field(min_length=1, max_length=256)
+    block: int = Field(1, ge=1)
+    source: str = "frame"
+    nb_frames: int = Field(0, ge=0, description="processed frames expected, 0 endless")
+
+    def dispatch(self) -> RoundRobin:
+        return RoundRobin(len(self.endpoints), self.block)
+
+
+class MasterJob(Parameters):
+    """Write the master file over the receiver files of one frame source.
+
+    ``counts`` are the local frames that each receiver saved; ``shape`` is (channels, height, width) of a frame.
+    ``metadata`` is a tree of plain values that goes below the detector group (no nulls).
+    """
+
+    saving: Saving
+    counts: list[int] = Field(min_length=1, max_length=256)
+    block: int = Field(1, ge=1)
+    shape: tuple[int, int, int]
+    dtype: str
+    metadata: dict[str, Any] = Field(default_factory=dict)

@@ -1,0 +1,56 @@
+"""Acquisition, processing and saving parameters: pydantic models that refuse unknown keys."""
+
+from lima2_bliss.contract.parameters.acquisition import (
+    Acquisition,
+    AcquisitionParameters,
+    Binning,
+    Image,
+    Point,
+    Rectangle,
+    TriggerMode,
+)
+from lima2_bliss.contract.parameters.processing import (
+    Accumulation,
+    Arc,
+    Buffers,
+    CountrateProtection,
+    Fifo,
+    LegacyParameters,
+    OptionalPath,
+    PointF,
+    Profiles,
+    Statistics,
+    Threads,
+)
+from lima2_bliss.contract.parameters.saving import Compression, FileExistsPolicy, Saving
+from lima2_bliss.contract.parameters.strict import Parameters, parse
+
+__all__ = [
+    # acquisition
+    "Acquisition",
+    "AcquisitionParameters",
+    "Binning",
+    "Image",
+    "Point",
+    "Rectangle",
+    "TriggerMode",
+    # processing
+    "Accumulation",
+    "Arc",
+    "Buffers",
+    "CountrateProtection",
+    "Fifo",
+    "LegacyParameters",
+    "OptionalPath",
+    "PointF",
+    "Profiles",
+    "Statistics",
+    "Threads",
+    # saving
+    "Compression",
+    "FileExistsPolicy",
+    "Saving",
+    # models
+    "Parameters",
+    "parse",
+]

@@ -1,0 +1,246 @@
+"""What a detector and a pipeline give to the engine: small protocols and two frozen descriptions of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from lima2_bliss.contract import FrameInfo, FrameMeta, ImageTransform, ResultStream, RoundRobin
+from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, Saving
+from lima2_receivers.engine.buffers import BufferPool, FrameBuffer
+
+# --- detector side ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReceiverSetup:
+    """All that a source is told at prepare. ``dispatch`` says which frames are this receiver's (``rank``)."""
+
+    uuid: str
+    parameters: AcquisitionParameters
+    rank: int
+    dispatch: RoundRobin
+
+
+class Sink(Protocol):
+    """Where a source puts its frames. Call it from the source's one thread, frames in local order."""
+
+    def reserve(self, timeout_s: float = 0.0) -> FrameBuffer | None:
+        """A free ring buffer to write a frame into; None when the ring is full (an overrun, unless you wait again)."""
+
+    def deliver(self, buffer: FrameBuffer, meta: FrameMeta) -> None:
+        """Hand over a complete frame (takes over the caller's reference to the buffer)."""
+
+    def lost(self, meta: FrameMeta) -> None:
+        """Report a frame without pixels; ``meta.flags`` says why. It becomes a marked hole everywhere."""
+
+
+class Source(Protocol):
+    """Turns the detector's wire into frames; lives as long as its receiver process."""
+
+    def endpoints(self) -> dict[str, str]:
+        """Addresses where the detector's control reaches this source, by purpose (may be empty)."""
+
+    def frame_info(self, parameters: AcquisitionParameters) -> FrameInfo:
+        """Shape and type of the raw frames that these parameters give."""
+
+    def prepare(self, setup: ReceiverSetup) -> FrameInfo:
+        """Get ready to receive: from here on nothing that the detector sends may be lost."""
+
+    def run(self, sink: Sink) -> None:
+        """Receive until the last frame or `stop`; blocking, in a thread of its own. An exception ends in FAULT."""
+
+    def stop(self) -> None:
+        """Make `run` return soon (at most 1 s), at a cut that is the same on all receivers. From any thread."""
+
+    def close(self) -> None:
+        """Release sockets and memory; the receiver process ends."""
+
+
+class DetectorControl(Protocol):
+    """Owns the detector; lives as long as its control process. Calls may come from several threads, one at a time."""
+
+    def info(self) -> dict[str, Any]:
+        """`plugin`, `model`, `sn`, `pixel_size` {x, y} [m], `dimensions` {x, y} [px]; no nulls."""
+
+    def status(self) -> dict[str, Any]:
+        """`state`, and values such as `temperature` [degC]."""
+
+    def capabilities(self) -> dict[str, Any]:
+        """`trigger_modes`, `expo_time_range` and `latency_time_range` [ns], `nb_frames_per_trigger_range`."""
+
+    def commands(self) -> Mapping[str, Callable[[Any], Any]]:
+        """Detector's own commands by name: JSON value in (or None), JSON value out."""
+
+    def prepare(self, uuid: str, parameters: AcquisitionParameters) -> None:
+        """Configure the detector."""
+
+    def start(self) -> None:
+        """Start exposing, or wait for triggers; returns at once."""
+
+    def trigger(self) -> None:
+        """Software trigger; `StateError` when it comes too early or is not the mode."""
+
+    def stop(self) -> None:
+        """End the acquisition at a cut that is the same for all receivers."""
+
+    def reset(self) -> None:
+        """Back to a usable state from anything."""
+
+    def close(self) -> None:
+        """The process ends."""
+
+    @property
+    def nb_frames_acquired(self) -> int:
+        """Frames exposed so far, whole system."""
+
+    @property
+    def finished(self) -> bool:
+        """True when all frames of the acquisition have been exposed."""
+
+
+@dataclass(frozen=True)
+class ControlContext:
+    """What a control gets from its process: ``receivers()`` gives `Source.endpoints` of each receiver, rank order."""
+
+    name: str
+    properties: Mapping[str, str]
+    receivers: Callable[[], Sequence[Mapping[str, str]]]
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """What a source gets from its process. ``bind_address`` is the interface to listen on."""
+
+    name: str
+    properties: Mapping[str, str]
+    bind_address: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class DetectorPlugin:
+    """A detector: entry point group ``lima2_receivers.detectors``. ``name`` is det_info's ``plugin``."""
+
+    name: str
+    version: str
+    parameters: type[AcquisitionParameters]
+    make_control: Callable[[ControlContext], DetectorControl]
+    make_source: Callable[[SourceContext], Source]
+
+
+# --- pipeline side ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PipelineSetup:
+    """All that a pipeline is told at prepare. ``allocate(info, n)`` gives a pool of n buffers, accounted and reused."""
+
+    uuid: str
+    acquisition: AcquisitionParameters
+    processing: Any  # instance of the pipeline's parameter model
+    input: FrameInfo
+    rank: int
+    dispatch: RoundRobin
+    allocate: Callable[[FrameInfo, int], BufferPool]
+
+
+@dataclass(slots=True)
+class FrameItem:
+    """A frame on its way through the nodes. ``buffer`` is None for a hole (see ``meta.flags``)."""
+
+    meta: FrameMeta
+    buffer: FrameBuffer | None
+    rows: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """Pixels (channels, height, width) of a frame that has some."""
+        assert self.buffer is not None
+        return self.buffer.data
+
+    def replace(self, buffer: FrameBuffer) -> None:
+        """Go on with other pixels; the reference to the old ones is given back."""
+        if self.buffer is not None:
+            self.buffer.release()
+        self.buffer = buffer
+
+
+class Node(Protocol):
+    """One step of a pipeline. Heavy work must release the GIL. Holes (``item.buffer is None``) come through too."""
+
+    name: str
+
+    def process(self, item: FrameItem) -> FrameItem | None:
+        """The item to go on with, or None when it was taken up (accumulation). Fill ``item.rows`` with results."""
+
+
+@dataclass(frozen=True)
+class FrameOutput:
+    """A frame source of a pipeline: `input_frame` (raw) or `frame` (after all nodes)."""
+
+    info: FrameInfo
+    depth: int
+    saving: Saving | None = None
+
+
+@dataclass(frozen=True)
+class PipelineGraph:
+    """The nodes of one acquisition on one receiver.
+
+    ``parallel`` nodes are stateless and run on any worker thread; then ``ordered`` nodes see the frames one by one in
+    local order. ``accumulation`` input frames make one output frame; output frame indices are counted anew:
+    output dispatch is ``RoundRobin(receivers)`` and the accumulating node sets ``meta.index`` and ``meta.local``.
+    """
+
+    parallel: Sequence[Node]
+    ordered: Sequence[Node]
+    results: Sequence[ResultStream]
+    outputs: Mapping[str, FrameOutput]
+    transform: ImageTransform
+    accumulation: int = 1
+    threads: int = 1
+    fifo: int = 100
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PipelineClass:
+    """A pipeline: entry point group ``lima2_receivers.pipelines``.
+
+    ``check`` raises one `ParameterError` naming all faults (it may read files); ``build`` makes the nodes.
+    """
+
+    name: str
+    tango_class: str
+    version: str
+    parameters: type[Parameters]
+    check: Callable[[PipelineSetup], None]
+    build: Callable[[PipelineSetup], PipelineGraph]
+
+
+# --- saving side --------------------------------------------------------------------------------------------------
+
+
+class FrameWriter(Protocol):
+    """Writes the frames of one source of one receiver; called from one thread, in local order."""
+
+    @property
+    def saved(self) -> int:
+        """Frames written, holes included."""
+
+    @property
+    def complete(self) -> tuple[int, int]:
+        """(complete files, local frames in them): these are readable by anyone."""
+
+    def write(self, pixels: np.ndarray | None, meta: FrameMeta) -> None:
+        """Write the next frame (channels, height, width), or a hole (None). `SavingError` when it cannot be."""
+
+    def close(self) -> None:
+        """Complete and close the last file; harmless twice. After a failure it leaves readable files."""
+
+
+#: (saving, info, rank, metadata) -> writer; it does all checks that can be done before the first frame.
+MakeWriter = Callable[[Saving, FrameInfo, int, Mapping[str, Any]], FrameWriter]
