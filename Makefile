@@ -1,0 +1,40 @@
+# make demo   the main job on a simulated detector, from a fresh machine
+# make test   the whole test suite
+.PHONY: help setup setup-consumer demo test lint format bench docs clean
+
+PY := .venv/bin/python
+
+help:
+	@sed -n 's/^# make/make/p' Makefile; echo "also: setup lint format bench docs clean"
+
+setup:
+	@bash .ci/setup demo
+
+setup-consumer: setup
+	@bash .ci/setup consumer
+
+demo: setup
+	@$(PY) -m lima2_bliss.stack.demo
+
+test: setup-consumer
+	@$(PY) -m pytest -q $(PYTEST_ARGS)
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-cache
+
+format: setup
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: setup
+	@set -e; for script in tests/benchmarks/*.py; do case $$script in */_*) continue;; esac; \
+	  echo "== $$script"; $(PY) $$script --json; done
+
+docs: setup
+	@.venv/bin/mkdocs build --strict -q
+
+clean:
+	rm -rf .venv .venv-blissdata2 site artifacts .stack

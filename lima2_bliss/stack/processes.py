@@ -1,0 +1,97 @@
+"""Processes of the stack: started in the background with a mark in their environment, found again by that mark."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from lima2_bliss.contract import DeviceTimeoutError, StateError
+
+#: Environment variable that marks every process of a stack, children included; its value is the state directory.
+MARK = "LIMA2_STACK"
+_POLL_S = 0.02
+
+
+def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> int:
+    """Start a background process that writes to ``log``; its process id."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def alive(pid: int) -> bool:
+    """True while a process runs (a zombie does not; neither does a negative id, which stands for none)."""
+    if pid <= 0:
+        return False
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def marked(state_dir: Path) -> list[psutil.Process]:
+    """All live processes that carry the mark of this stack, this process and its ancestors left out."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        if process.pid in own:
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() != psutil.STATUS_ZOMBIE and _belongs(process, state_dir):
+                found.append(process)
+    return found
+
+
+def _belongs(process: psutil.Process, state_dir: Path) -> bool:
+    if process.environ().get(MARK) == str(state_dir):
+        return True
+    # redis-server writes its title over its environment; beacon starts it in the configuration directory
+    return process.name() == "redis-server" and process.cwd() == str(state_dir / "config")
+
+
+def end(processes: Sequence[psutil.Process], timeout_s: float) -> list[int]:
+    """SIGTERM, then SIGKILL what is left after ``timeout_s``; the ids of those that had to be killed."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _gone, stubborn = psutil.wait_procs(processes, timeout_s)
+    for process in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout_s)
+    return [process.pid for process in stubborn]
+
+
+def wait_for(
+    what: str, ready: Callable[[], bool], pid: int, log: Path, timeout_s: float, poll_s: float = _POLL_S
+) -> None:
+    """Wait until ``ready()``; a clear error with the end of the log when the process dies or takes too long."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if not alive(pid):
+            raise StateError(f"{what} ended while starting; the end of {log}:\n{tail(log)}")
+        if time.monotonic() > deadline:
+            raise DeviceTimeoutError(f"{what} is not ready after {timeout_s:g} s; the end of {log}:\n{tail(log)}")
+        time.sleep(poll_s)
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log file."""
+    if not log.is_file():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

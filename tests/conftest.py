@@ -1,0 +1,149 @@
+"""Fixtures of all tests: the leak guard, artefacts, and the embedded stack with detectors of 1, 2 and 3 receivers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lima2_bliss.stack import Stack, default_config, write_detector
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAK_WAIT_S = 5.0
+
+SESSION = """\
+- class: Session
+  name: tests
+  setup-file: ./tests_setup.py
+  config-objects: [robx, roby, diode, simulator, sim1, sim3]
+- class: MeasurementGroup
+  name: MGdiode
+  counters: [diode]
+"""
+
+
+def _shared_memory() -> set[str]:
+    return {path.name for path in Path("/dev/shm").iterdir() if path.is_file()}
+
+
+def _children() -> dict[int, str]:
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        try:
+            found[child.pid] = " ".join(child.cmdline())[:120]
+        except psutil.Error:
+            continue
+    return found
+
+
+def _threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if not thread.daemon or ":" in thread.name}
+
+
+def _settled(leaks: Callable[[], list[str]]) -> list[str]:
+    """What still leaks after everything that is ending had time to end."""
+    deadline = time.monotonic() + LEAK_WAIT_S
+    while (found := leaks()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fails a test that leaves child processes, threads of ours or shared memory behind."""
+    fixtures = request.node._fixtureinfo.name2fixturedefs
+    for name, definitions in fixtures.items():  # what module and session fixtures start is not the test's own
+        if definitions[-1].scope != "function":
+            request.getfixturevalue(name)
+    threads, children, memory = _threads(), set(_children()), _shared_memory()
+    yield
+
+    def leaks() -> list[str]:
+        return [
+            *(f"thread {thread.name}" for thread in _threads() - threads),
+            *(f"process {pid}: {what}" for pid, what in _children().items() if pid not in children),
+            *(f"shared memory {name}" for name in _shared_memory() - memory),
+        ]
+
+    found = _settled(leaks)
+    assert not found, f"the test left behind: {found}"
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Directory where screenshots and transcripts of a test run are kept."""
+    place = ROOT / "artifacts"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The embedded stack: session `tests`; detectors sim1, simulator, sim3 over 1, 2, 3 receivers."""
+    base = tmp_path_factory.mktemp("stack")
+    config = base / "config"
+    shutil.copytree(default_config(), config)
+    for name, receivers in (("sim1", 1), ("sim3", 3)):
+        write_detector(config, name, receivers)
+    (config / "sessions" / "tests.yml").write_text(SESSION)
+    (config / "sessions" / "tests_setup.py").write_text("from bliss.setup_globals import *\n")
+    running = Stack(base / "state")
+    try:
+        running.up(config)
+        yield running
+    finally:
+        running.down()
+
+
+@pytest.fixture
+def run_bliss(stack: Stack, tmp_path: Path) -> Callable[..., str]:
+    """Runs BLISS code in a process of its own with session `tests` set up; returns what it printed.
+
+    The code finds `session`, `config`, `data_path` (a temporary directory set as SCAN_SAVING.base_path) and everything
+    that the shell has.
+    """
+    prelude = f"""\
+import sys
+from bliss.config import static
+config = static.get_config()
+session = config.get("tests")
+session.setup()
+env = session.env_dict
+globals().update({{k: v for k, v in env.items() if not k.startswith("__")}})
+from bliss.shell.standard import *
+data_path = {str(tmp_path)!r}
+SCAN_SAVING = session.scan_saving
+SCAN_SAVING.base_path = data_path
+"""
+
+    def run(code: str, timeout_s: float = 90.0, check: bool = True) -> str:
+        script = tmp_path / "bliss_script.py"
+        script.write_text(prelude + code)
+        done = subprocess.run(
+            [sys.executable, str(script)],
+            env=stack.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            cwd=tmp_path,
+        )
+        if check and done.returncode:
+            pytest.fail(f"BLISS script failed ({done.returncode}):\n{done.stdout}\n{done.stderr}", pytrace=False)
+        return done.stdout + ("" if check else done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_environment() -> None:
+    """Tests neither see nor use a beacon or Tango of the host."""
+    for key in ("BEACON_HOST", "TANGO_HOST"):
+        os.environ.pop(key, None)
