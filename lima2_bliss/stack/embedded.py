@@ -138,11 +138,11 @@ class Stack:
         """
         with self._locked():
             record = self.record()
+            source = (config or (Path(record.config) if record else config_tree.default_config())).resolve()
             if record is not None and not processes.alive(record.pids.get(BEACON, -1)):
                 _log.warning("a stack in %s has crashed; cleaning up before starting", self.state_dir)
                 self._stop_all()
                 record = None
-            source = (config or (Path(record.config) if record else config_tree.default_config())).resolve()
             config_tree.copy_config(source, self.config_dir)
             if record is None:
                 names = ("beacon", "tango", "redis", "redis_data")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Self
 
 import numpy as np
 
-from lima2_bliss.contract import FrameInfo, StateError
+from lima2_bliss.contract import AcquisitionError, FrameInfo, StateError
+
+#: How long a node waits for a free place before it gives up [s].
+TAKE_TIMEOUT_S = 20.0
 
 
 class FrameBuffer:
@@ -37,17 +41,24 @@ class FrameBuffer:
 class BufferPool:
     """``nb_buffers`` places for frames of one shape and type; the place freed last is used first (warm in cache).
 
-    Memory is reserved at once but touched only when a place is used for the first time.
+    Memory is reserved at once but touched only when a place is used for the first time. ``memory`` (bytes, at least
+    as many as needed) is used instead of fresh memory when given.
     """
 
-    def __init__(self, info: FrameInfo, nb_buffers: int) -> None:
+    def __init__(self, info: FrameInfo, nb_buffers: int, memory: np.ndarray | None = None) -> None:
         if nb_buffers < 1:
             raise ValueError(f"a pool of {nb_buffers} buffers; at least 1 is needed")
         self.info = info
         self.total = nb_buffers
         self.condition = threading.Condition()
-        self._memory = np.empty((nb_buffers, *info.shape), info.dtype)
-        self._free = [FrameBuffer(self, place, self._memory[place]) for place in reversed(range(nb_buffers))]
+        nbytes = info.nbytes * nb_buffers
+        if memory is None:
+            memory = np.empty(nbytes, np.uint8)
+        self.memory = memory
+        places = memory[:nbytes].view(info.dtype).reshape(nb_buffers, *info.shape)
+        self._free = [FrameBuffer(self, place, places[place]) for place in reversed(range(nb_buffers))]
+        self._interrupted = False
+        self._when_all_free: Callable[[BufferPool], None] | None = None
 
     @property
     def free(self) -> int:
@@ -56,16 +67,33 @@ class BufferPool:
 
     @property
     def nbytes(self) -> int:
-        return self._memory.nbytes
+        return self.info.nbytes * self.total
 
     def acquire(self, timeout_s: float = 0.0) -> FrameBuffer | None:
-        """A free place, held once; None when there is none within ``timeout_s``."""
+        """A free place, held once; None when there is none within ``timeout_s`` or the pool was interrupted."""
         with self.condition:
-            if not self._free and (timeout_s <= 0 or not self.condition.wait_for(lambda: self._free, timeout_s)):
+            if not self._free and timeout_s > 0:
+                self.condition.wait_for(lambda: self._free or self._interrupted, timeout_s)
+            if not self._free or self._interrupted:
                 return None
             buffer = self._free.pop()
             buffer._references = 1
             return buffer
+
+    def take(self, timeout_s: float = TAKE_TIMEOUT_S) -> FrameBuffer:
+        """A free place, held once: what a node uses for its output. `AcquisitionError` when none comes free in time.
+
+        Waiting is back-pressure: the ring in front of the pipeline fills while saving catches up.
+        """
+        buffer = self.acquire(timeout_s)
+        if buffer is None:
+            if self._interrupted:
+                raise AcquisitionError("the acquisition was aborted while a node waited for a frame buffer")
+            raise AcquisitionError(
+                f"none of the {self.total} buffers for processed frames came free within {timeout_s:g} s: saving or a "
+                "reader holds them all; make saving faster or give more buffers (buffers.nb_frames_buffer)"
+            )
+        return buffer
 
     def give_back(self, buffer: FrameBuffer) -> None:
         """One holder of ``buffer`` less."""
@@ -73,6 +101,31 @@ class BufferPool:
             if buffer._references < 1:
                 raise StateError("frame buffer was released more often than retained")
             buffer._references -= 1
-            if not buffer._references:
-                self._free.append(buffer)
-                self.condition.notify()
+            if buffer._references:
+                return
+            self._free.append(buffer)
+            self.condition.notify()
+            done = self._take_callback()
+        if done is not None:
+            done(self)
+
+    def interrupt(self) -> None:
+        """Wake all who wait for a place and give out none any more: the acquisition is aborted or erased."""
+        with self.condition:
+            self._interrupted = True
+            self.condition.notify_all()
+
+    def retire(self, when_all_free: Callable[[BufferPool], None]) -> None:
+        """Give out no place any more, and call ``when_all_free`` once, as soon as nobody holds one."""
+        self.interrupt()
+        with self.condition:
+            self._when_all_free = when_all_free
+            done = self._take_callback()
+        if done is not None:
+            done(self)
+
+    def _take_callback(self) -> Callable[[BufferPool], None] | None:
+        if self._when_all_free is None or len(self._free) < self.total:
+            return None
+        callback, self._when_all_free = self._when_all_free, None
+        return callback
