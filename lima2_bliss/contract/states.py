@@ -43,3 +43,20 @@ def system_state(states: Iterable[AcqState]) -> SystemState:
     if present <= {AcqState.IDLE, AcqState.STOPPED, AcqState.PREPARED}:
         return SystemState.IDLE
     return SystemState.UNKNOWN
+
+
+#: Names of the Tango ``State`` that a control or receiver shows in each state: unlike ``acq_state`` it shows the state
+#: of this very moment (``acq_state`` holds every state long enough for clients that poll).
+TANGO_STATES: dict[AcqState, str] = {
+    AcqState.IDLE: "ON",
+    AcqState.PREPARED: "STANDBY",
+    AcqState.RUNNING: "RUNNING",
+    AcqState.STOPPED: "OFF",
+    AcqState.FAULT: "FAULT",
+    AcqState.TERMINATE: "CLOSE",
+}
+
+
+def state_from_tango(name: str) -> AcqState:
+    """The state behind the name of a Tango ``State``; OFFLINE for any other."""
+    return next((state for state, shown in TANGO_STATES.items() if shown == name), AcqState.OFFLINE)

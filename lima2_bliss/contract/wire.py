@@ -7,7 +7,7 @@ ever unpickled. Every list, wait and reply is bounded by the limits below.
 Operations:
 
 ``hello``    -> ``{"device", "rank", "receivers", "pid", "pipelines": [uuid, ...], "protocol"}``
-``status``   ``{"uuid"}`` -> `PipelineStatus` as a dict
+``status``   ``{"uuid"}`` -> ``{"status": {...}}``, a `PipelineStatus` as a dict
 ``results``  ``{"uuid", "positions": {stream: row}, "wait_ms"}`` -> status at once when there is any new row, or when
              the status differs from ``seen`` (the ``revision`` that the client has), else after ``wait_ms``.
              Reply ``{"status": {...}, "streams": [{"name", "position", "rows"}]}`` and one part of rows per stream.
@@ -140,7 +140,7 @@ def decode_request(data: bytes) -> Request:
     try:
         content = json.loads(data)
         model = _REQUESTS[content["op"]]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise ProtocolError(f"not a request; known operations: {', '.join(_REQUESTS)}") from None
     return parse(model, content, "request")  # type: ignore[return-value]
 
