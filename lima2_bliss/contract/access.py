@@ -14,7 +14,8 @@ from lima2_bliss.contract.topology import RoundRobin
 class AttachJob(Parameters):
     """Show the frames of acquisition ``uuid``: ``endpoints`` are the receivers' ZMQ addresses in rank order.
 
-    ``block`` is the dispatch block of the *processed* frames (1: plain round robin).
+    ``block`` is the dispatch block of the *processed* frames (1: plain round robin). With ``saving``, frames that
+    left the receivers' memory are read from their files.
     """
 
     uuid: str
@@ -22,6 +23,7 @@ class AttachJob(Parameters):
     block: int = Field(1, ge=1)
     source: str = "frame"
     nb_frames: int = Field(0, ge=0, description="processed frames expected, 0 endless")
+    saving: Saving | None = None
 
     def dispatch(self) -> RoundRobin:
         return RoundRobin(len(self.endpoints), self.block)
