@@ -124,6 +124,15 @@ class BufferPool:
         if done is not None:
             done(self)
 
+    def detach(self) -> np.ndarray:
+        """The memory of a retired pool, which is of no use any more, for somebody else."""
+        with self.condition:
+            if not self._interrupted or len(self._free) < self.total:
+                raise StateError("frame buffers are still in use; retire the pool first")
+            memory, self.memory = self.memory, np.empty(0, np.uint8)
+            self._free.clear()
+            return memory
+
     def _take_callback(self) -> Callable[[BufferPool], None] | None:
         if self._when_all_free is None or len(self._free) < self.total:
             return None

@@ -104,11 +104,15 @@ class DetectorControl(Protocol):
 
 @dataclass(frozen=True)
 class ControlContext:
-    """What a control gets from its process: ``receivers()`` gives `Source.endpoints` of each receiver, rank order."""
+    """What a control gets from its process: ``receivers()`` gives `Source.endpoints` of each receiver, rank order.
+
+    ``fail(error)`` reports an error of the detector outside of any command; it is set by the engine.
+    """
 
     name: str
     properties: Mapping[str, str]
     receivers: Callable[[], Sequence[Mapping[str, str]]]
+    fail: Callable[[BaseException], None] = lambda error: None
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,10 @@ class DetectorPlugin:
 
 @dataclass(frozen=True)
 class PipelineSetup:
-    """All that a pipeline is told at prepare. ``allocate(info, n)`` gives a pool of n buffers, accounted and reused."""
+    """All that a pipeline is told at prepare. ``allocate(info, n)`` gives a pool of n buffers, accounted and reused.
+
+    A pool for processed frames needs `memory.processed_pool_size` buffers; a node takes them with `BufferPool.take`.
+    """
 
     uuid: str
     acquisition: AcquisitionParameters
@@ -174,7 +181,11 @@ class Node(Protocol):
     name: str
 
     def process(self, item: FrameItem) -> FrameItem | None:
-        """The item to go on with, or None when it was taken up (accumulation). Fill ``item.rows`` with results."""
+        """The item to go on with, or None when it was taken up (accumulation). Fill ``item.rows`` with results.
+
+        After None, or another item than the given one, the engine releases what ``item.buffer`` of the given item
+        still holds; a node that keeps or released that buffer sets ``item.buffer`` to None.
+        """
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py._objects import phil  # HDF5's lock: write_direct_chunk of h5py 3.11 does not take it
 
 from lima2_bliss.contract import FileLayout, FrameInfo, FrameMeta
 from lima2_bliss.contract.parameters import Saving
@@ -88,7 +89,8 @@ class FrameFile:
         else:
             if state.st_size + memoryview(chunk).nbytes > self._size_limit:
                 raise OSError(errno.EFBIG, "file size limit of the process")
-            self._data.write_direct_chunk((len(self), *self._rest), chunk)
+            with phil:
+                self._data.write_direct_chunk((len(self), *self._rest), chunk)
         self._index.append(meta.index)
         self._time.append(meta.timestamp_ns)
         self._flags.append(int(meta.flags))

@@ -1,0 +1,346 @@
+"""One acquisition over all receivers: start, follow, stop, close, and read what it gave."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lima2_bliss.client.concurrency import attempt
+from lima2_bliss.client.errors_by_device import one_error, raise_failures
+from lima2_bliss.client.frames import read_frames, read_newest
+from lima2_bliss.client.masters import MasterWriter
+from lima2_bliss.client.receiver_link import ReceiverLink
+from lima2_bliss.client.results import known_stream, read_results, read_rows, rows_per_frame
+from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
+from lima2_bliss.client.tango_link import DeviceLink, on_each
+from lima2_bliss.client.watch import Patience, Watch, nothing_yet
+from lima2_bliss.contract import (
+    AcquisitionError,
+    ConnectionLostError,
+    DeviceTimeoutError,
+    FrameInfo,
+    Lima2Error,
+    NotYetAvailableError,
+    ParameterError,
+    RoundRobin,
+)
+
+logger = logging.getLogger(__name__)
+
+FRAME = "frame"
+INPUT_FRAME = "input_frame"
+
+Until = str | Callable[[AcquisitionStatus], bool]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The devices of a detector during one acquisition; receivers, their addresses and process ids in rank order."""
+
+    control: DeviceLink
+    receivers: Sequence[DeviceLink]
+    links: Sequence[ReceiverLink]
+    pids: Sequence[int]
+    access: DeviceLink | None = None
+
+
+class Acquisition:
+    """A prepared, running or past acquisition, known by its ``uuid``. As a context manager it is closed at the end.
+
+    ``topology`` is the dispatch of the processed frames, ``input_topology`` of the raw ones. ``recovered`` are
+    sentences that say what was put right before it could be prepared.
+    """
+
+    def __init__(
+        self,
+        uuid: str,
+        devices: Devices,
+        acquisition: dict[str, Any],
+        processing: dict[str, Any],
+        *,
+        recovered: Sequence[str] = (),
+        patience: Patience = Patience(),
+    ) -> None:
+        self.uuid = uuid
+        self.acquisition_parameters = acquisition
+        self.processing_parameters = processing
+        self.recovered = list(recovered)
+        self._devices = devices
+        self._patience = patience
+        accumulation = processing.get("accumulation") or {}
+        self.depth = int(accumulation.get("nb_frames", 1)) if accumulation.get("enabled") else 1
+        nb_receivers = len(devices.receivers)
+        self.topology = RoundRobin(nb_receivers)
+        self.input_topology = RoundRobin(nb_receivers, self.depth)
+        self._known: list[ReceiverStatus] = [
+            nothing_yet(device.name, rank, uuid) for rank, device in enumerate(devices.receivers)
+        ]
+        self._rows_per_frame: dict[str, int] = {}
+        self._masters = MasterWriter(uuid, devices, acquisition, processing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def nb_input_frames(self) -> int:
+        """Raw frames asked for, over all receivers; 0 is endless."""
+        return int(self.acquisition_parameters.get("acq", {}).get("nb_frames", 1))
+
+    @property
+    def nb_frames(self) -> int:
+        """Processed frames that will come, over all receivers; 0 is endless."""
+        return self.nb_input_frames // self.depth
+
+    @property
+    def frame_info(self) -> FrameInfo:
+        """Shape and type of the processed frames."""
+        return FrameInfo.from_json(self._any_status().pipeline.frame_info)
+
+    @property
+    def input_frame_info(self) -> FrameInfo:
+        """Shape and type of the raw frames."""
+        return FrameInfo.from_json(self._any_status().pipeline.input_frame_info)
+
+    def endpoints(self) -> list[str]:
+        """Addresses of the receivers' access servers, in rank order."""
+        return [link.endpoint for link in self._devices.links]
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start: receivers first, so that nothing that the detector sends can be missed."""
+        outcomes = on_each(self._devices.receivers, lambda device: device.call_here("Start"))
+        try:
+            raise_failures(outcomes, "start")
+            self._devices.control.call("Start")
+        except Lima2Error:
+            self.stop()
+            raise
+
+    def trigger(self) -> None:
+        """Software trigger."""
+        self._devices.control.call("Trigger")
+
+    def stop(self) -> list[str]:
+        """End exposing: control first (it sets the cut), then the receivers; what is there is processed and saved.
+
+        Never raises for a device that is gone; returns one sentence for each device that did not stop.
+        """
+        outcome = on_each([self._devices.control], lambda device: device.call_here("Stop"))
+        outcome |= on_each(self._devices.receivers, lambda device: device.call_here("Stop"))
+        faults = [f"{name} was not stopped: {each.error}" for name, each in outcome.items() if each.error is not None]
+        for fault in faults:
+            logger.warning("acquisition %s: %s", self.uuid, fault)
+        return faults
+
+    def close(self, timeout_s: float = 30.0) -> dict[str, Path]:
+        """Wait until all is processed and saved, end the acquisition on control, write the master files.
+
+        Returns the master file of each saved frame source. An acquisition that failed, or whose receiver was lost, is
+        closed just the same, with the frames that are in files. `DeviceTimeoutError` when it does not end in time.
+        """
+        self._settle(timeout_s)
+        try:
+            self._devices.control.call("Close")
+        except ConnectionLostError as error:
+            logger.warning("acquisition %s could not be closed on control: %s", self.uuid, error)
+        return self._masters.write(self._known, timeout_s)
+
+    def _settle(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        with self._watch() as watch:
+            while True:
+                lost = {str(error.errinfo.get("device", "")) for error in watch.lost}
+                self._known = watch.receivers
+                if all(receiver.ended or receiver.name in lost for receiver in self._known):
+                    return
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    busy = [each.name for each in self._known if not each.ended and each.name not in lost]
+                    raise DeviceTimeoutError(
+                        f"acquisition {self.uuid} is not finished after {timeout_s:g} s on {', '.join(busy)}; "
+                        "stop() it, or wait longer"
+                    )
+                try:
+                    watch.next(left)
+                except (AcquisitionError, ConnectionLostError) as error:
+                    logger.warning("acquisition %s: %s", self.uuid, error)
+
+    # --- following it -------------------------------------------------------------------------------------------------
+
+    def status(self) -> AcquisitionStatus:
+        """Counts of all receivers now. A receiver that does not answer keeps the last that was heard of it."""
+        known = []
+        for rank, link in enumerate(self._devices.links):
+            outcome = attempt(partial(link.status, self.uuid))
+            if isinstance(outcome.error, ConnectionLostError):
+                known.append(ReceiverStatus(link.receiver, rank, self._known[rank].pipeline, reached=False))
+            else:
+                known.append(ReceiverStatus(link.receiver, rank, outcome.get()))
+        self._known = known
+        return self._gathered()
+
+    def wait(
+        self,
+        until: Until = "finished",
+        n: int = 0,
+        timeout_s: float | None = None,
+        on_progress: Callable[[AcquisitionStatus], None] | None = None,
+    ) -> AcquisitionStatus:
+        """Wait until all is ``finished``, or ``n`` frames are ``received``, ``processed`` or ``saved``, or a predicate
+        on the status holds. ``on_progress`` is called with every new status.
+
+        Raises `AcquisitionError` or `ConnectionLostError` naming the receiver within a second of its failure or death,
+        `DeviceTimeoutError` after ``timeout_s``.
+        """
+        reached = self._predicate(until, n)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pace = _Pace(n if isinstance(until, str) and until != "finished" else self.nb_frames)
+        with self._watch() as watch:
+            while True:
+                self._known = watch.receivers
+                status = self._gathered()
+                pace.note(status.processed)
+                if on_progress is not None:
+                    on_progress(status)
+                if reached(status):
+                    return status
+                self._raise_faults(status, watch)
+                if status.finished and all(receiver.reached for receiver in status.receivers):
+                    raise AcquisitionError(
+                        f"acquisition {self.uuid} ended before {until!s} {n}: {status.received} frames received, "
+                        f"{status.processed} processed, {status.saved} saved"
+                    )
+                left = 3600.0 if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    raise DeviceTimeoutError(
+                        f"acquisition {self.uuid}: {until!s} {n or ''} not reached within {timeout_s:g} s "
+                        f"({status.received} frames received, {status.processed} processed, {status.saved} saved)"
+                    )
+                watch.next(min(left, 1.0), pace.hold_s)
+
+    def _raise_faults(self, status: AcquisitionStatus, watch: Watch) -> None:
+        if watch.lost:
+            raise one_error(watch.lost)
+        if status.failed:
+            raise AcquisitionError("\n".join(status.errors), uuid=self.uuid)
+
+    def _predicate(self, until: Until, n: int) -> Callable[[AcquisitionStatus], bool]:
+        if callable(until):
+            return until
+        if until == "finished":
+            return lambda status: status.finished and not status.failed
+        if until in ("received", "processed", "saved"):
+            return lambda status: int(getattr(status, until)) >= n
+        raise ParameterError(
+            f"cannot wait for {until!r}; give 'finished', 'received', 'processed', 'saved' or a function"
+        )
+
+    def _watch(self) -> Watch:
+        d = self._devices
+        return Watch(self.uuid, d.links, d.receivers, d.pids, d.control, self._known, self._patience)
+
+    def _gathered(self) -> AcquisitionStatus:
+        return gather(self.uuid, self._known, self.input_topology, self.topology)
+
+    def _any_status(self) -> ReceiverStatus:
+        if not self._known[0].pipeline.frame_info:
+            self.status()
+        return self._known[0]
+
+    # --- what it gave -------------------------------------------------------------------------------------------------
+
+    def frame(self, index: int = -1, source: str = FRAME) -> np.ndarray:
+        """Pixels (channels, height, width) of the frame with this global index; -1 is the newest of all receivers."""
+        if index == -1:
+            return self.newest(source)[1]
+        return next(self.frames([index], source))[1]
+
+    def newest(self, source: str = FRAME) -> tuple[int, np.ndarray]:
+        """(global index, pixels) of the newest frame of all receivers."""
+        status = self.status()
+        ahead = sorted(status.receivers, key=lambda receiver: receiver.pipeline.last_index, reverse=True)
+        for receiver in ahead:
+            try:
+                return read_newest(self._devices.links[receiver.rank], self.uuid, source)
+            except NotYetAvailableError:
+                continue
+        raise NotYetAvailableError(f"{source}: no receiver has a frame of acquisition {self.uuid} yet")
+
+    def frames(
+        self, indices: slice | Iterable[int] = slice(None), source: str = FRAME, *, skip_missing: bool = False
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(global index, pixels) one after another in the order asked, read in bulk from all receivers at once.
+
+        A slice counts over the frames that are there now. ``skip_missing`` leaves out frames that are not (any more).
+        """
+        dispatch, info = self._source(source)
+        if isinstance(indices, slice):
+            status = self.status()
+            indices = range(status.received if source == INPUT_FRAME else status.processed)[indices]
+        return read_frames(
+            self._devices.links, self.uuid, source, list(indices), dispatch, info, skip_missing=skip_missing
+        )
+
+    def results(self, stream: str, position: int = 0) -> np.ndarray:
+        """Result rows in global frame order, from row ``position`` on, of all frames that are there without a gap."""
+        per_frame = self._rows_per_frame.get(known_stream(stream), 0)
+        if not per_frame:
+            first = read_rows(self._devices.links[0], self.uuid, stream, 0)
+            per_frame = rows_per_frame(first)
+            if not per_frame:
+                return first
+            self._rows_per_frame[stream] = per_frame
+        first_frame, skip = divmod(position, per_frame)
+        rows = read_results(self._devices.links, self.uuid, stream, self.topology, first_frame, per_frame)
+        return rows.reshape(-1)[skip:]
+
+    def files(self) -> list[Path]:
+        """Receiver files that are complete, in rank order."""
+        return self._masters.receiver_files(self.status().receivers)
+
+    @property
+    def master_files(self) -> dict[str, Path]:
+        """Where the master file of each saved frame source is, or will be after `close`."""
+        return self._masters.paths
+
+    def _source(self, source: str) -> tuple[RoundRobin, FrameInfo]:
+        if source == INPUT_FRAME:
+            return self.input_topology, self.input_frame_info
+        if source == FRAME:
+            return self.topology, self.frame_info
+        raise ParameterError(f"no frame source {source!r}; there are {FRAME}, {INPUT_FRAME}")
+
+
+class _Pace:
+    """How soon the end may come, told from how fast frames come: no need to ask often while it is far."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._first: tuple[float, int] | None = None
+        self._last: tuple[float, int] = (0.0, 0)
+
+    def note(self, count: int) -> None:
+        self._last = (time.monotonic(), count)
+        if self._first is None:
+            self._first = self._last
+
+    def hold_s(self) -> float:
+        """A quarter of the time that is left at the present rate; a short while when nothing is known."""
+        assert self._first is not None
+        elapsed, done = self._last[0] - self._first[0], self._last[1] - self._first[1]
+        if not self._target or elapsed <= 0 or done <= 0:
+            return 0.002
+        return max(0.0, (self._target - self._last[1]) * elapsed / done / 4)

@@ -1,0 +1,149 @@
+"""Blocking calls side by side, in plain threads or, under gevent, in threads that leave its hub free."""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+MAX_THREADS = 64
+
+Value = TypeVar("Value")
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[Value]):
+    """What a call gave: a value, or the exception that it raised."""
+
+    value: Value | None = None
+    error: Exception | None = None
+
+    def get(self) -> Value:
+        """The value; raises the error if there is one."""
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]
+
+
+class Pending(Protocol[Value]):
+    """A call under way."""
+
+    def done(self) -> bool:
+        """True when `outcome` returns at once."""
+
+    def outcome(self) -> Outcome[Value]:
+        """What the call gave; waits for it."""
+
+
+def gevent_is_in_charge() -> bool:
+    """True when gevent has patched this process: blocking calls must then leave the hub's thread."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading") or monkey.is_module_patched("socket"))
+
+
+def attempt(call: Callable[[], Value]) -> Outcome[Value]:
+    """Make the call; its exception becomes part of the outcome, for the caller to sort by device."""
+    try:
+        return Outcome(value=call())
+    except Exception as error:  # noqa: BLE001
+        return Outcome(error=error)
+
+
+class _ThreadPending(Generic[Value]):
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._outcome: Outcome[Value] | None = None
+
+    def set(self, outcome: Outcome[Value]) -> None:
+        self._outcome = outcome
+        self._ended.set()
+
+    def done(self) -> bool:
+        return self._ended.is_set()
+
+    def outcome(self) -> Outcome[Value]:
+        self._ended.wait()
+        assert self._outcome is not None
+        return self._outcome
+
+
+class _Threads:
+    """Daemon threads that take calls in turn: a process may end while a device does not answer."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], _ThreadPending[Any]]] = queue.SimpleQueue()
+        self._idle = 0
+        self._threads = 0
+
+    def start(self, call: Callable[[], Value]) -> _ThreadPending[Value]:
+        pending: _ThreadPending[Value] = _ThreadPending()
+        with self._lock:
+            self._calls.put((call, pending))
+            if self._idle:
+                self._idle -= 1
+            elif self._threads < self._limit:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"lima2-client-{self._threads}", daemon=True).start()
+        return pending
+
+    def _work(self) -> None:
+        while True:
+            call, pending = self._calls.get()
+            pending.set(attempt(call))
+            with self._lock:
+                self._idle += 1
+
+
+class _GreenPending(Generic[Value]):
+    def __init__(self, result: Any) -> None:
+        self._result = result
+
+    def done(self) -> bool:
+        return bool(self._result.ready())
+
+    def outcome(self) -> Outcome[Value]:
+        return self._result.get()
+
+
+class _Pools:
+    """The process's pool of threads, of the kind that fits it."""
+
+    def __init__(self) -> None:
+        self._threads = _Threads(MAX_THREADS)
+        self._green: Any = None
+
+    def start(self, call: Callable[[], Value]) -> Pending[Value]:
+        if not gevent_is_in_charge():
+            return self._threads.start(call)
+        if self._green is None:
+            from gevent.threadpool import ThreadPool
+
+            self._green = ThreadPool(MAX_THREADS)
+        return _GreenPending(self._green.spawn(attempt, call))
+
+
+_pools = _Pools()
+
+
+def start(call: Callable[[], Value]) -> Pending[Value]:
+    """Start a blocking call and go on."""
+    return _pools.start(call)
+
+
+def apart(call: Callable[[], Value]) -> Value:
+    """The result of a blocking call; under gevent other greenlets run meanwhile."""
+    return start(call).outcome().get() if gevent_is_in_charge() else call()
+
+
+def concurrently(calls: Mapping[Name, Callable[[], Value]]) -> dict[Name, Outcome[Value]]:
+    """Make all calls at once; the outcome of each by name."""
+    if len(calls) == 1 and not gevent_is_in_charge():
+        return {name: attempt(call) for name, call in calls.items()}
+    pending = {name: start(call) for name, call in calls.items()}
+    return {name: each.outcome() for name, each in pending.items()}

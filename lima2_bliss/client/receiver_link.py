@@ -1,0 +1,152 @@
+"""The access protocol of one receiver, from the client's side: requests out, rows and pixels back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from typing import Any
+
+from lima2_bliss.client.concurrency import gevent_is_in_charge
+from lima2_bliss.contract import ConnectionLostError, DeviceTimeoutError, ProtocolError
+from lima2_bliss.contract.wire import HelloRequest, PipelineStatus, Request, StatusRequest, decode_reply, encode_request
+
+DEFAULT_TIMEOUT_S = 2.0
+
+Reply = tuple[dict[str, Any], list[Any]]
+
+
+def zmq_flavour() -> Any:
+    """The zmq module that fits this process: its gevent flavour where gevent is in charge."""
+    if gevent_is_in_charge():
+        import zmq.green as flavour
+    else:
+        import zmq as flavour
+    return flavour
+
+
+class Channel:
+    """One socket to a receiver: several requests may be under way; the ``id`` of a reply says which it answers.
+
+    Used by one thread (or greenlet) at a time.
+    """
+
+    def __init__(self, receiver: str, endpoint: str) -> None:
+        zmq = zmq_flavour()
+        self.receiver = receiver
+        self._zmq = zmq
+        self._numbers = itertools.count(1)
+        self._waiting: set[int] = set()
+        self.socket = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger = 0
+        self.socket.connect(endpoint)
+
+    def send(self, request: Request) -> int:
+        """Send a request and do not wait; returns the ``id`` that its reply will have."""
+        request.id = next(self._numbers)
+        self._waiting.add(request.id)
+        self.socket.send(encode_request(request))
+        return request.id
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that have no reply yet."""
+        return len(self._waiting)
+
+    def receive(self, timeout_s: float) -> Reply | None:
+        """The next reply (its error is raised), or None when there is none within ``timeout_s``."""
+        if not self.socket.poll(int(timeout_s * 1000)):
+            return None
+        head, *parts = self.socket.recv_multipart(copy=False)
+        number = reply_number(head.buffer)
+        if number not in self._waiting:
+            raise ProtocolError(f"{self.receiver} answered request {number}, which is not under way")
+        self._waiting.discard(number)
+        return decode_reply(head.buffer), [part.buffer for part in parts]
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+class ReceiverLink:
+    """A receiver's access server by its address. Any number of threads or greenlets may call; each uses a socket."""
+
+    def __init__(self, receiver: str, endpoint: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.receiver = receiver
+        self.endpoint = endpoint
+        self.timeout_s = timeout_s
+        self._free: list[Channel] = []
+        self._lock = threading.Lock()
+
+    def ask(self, request: Request, timeout_s: float | None = None) -> Reply:
+        """The reply to a request; `ConnectionLostError` when the receiver is silent for ``timeout_s``."""
+        channel = self._take()
+        kept = False
+        try:
+            channel.send(request)
+            reply = channel.receive(self.timeout_s if timeout_s is None else timeout_s)
+            if reply is None:
+                raise ConnectionLostError(
+                    f"{self.receiver} is silent at {self.endpoint}: its process may have ended; start it again",
+                    device=self.receiver,
+                )
+            kept = True
+        finally:
+            # An error reply leaves the socket in order; only silence or a broken protocol spoils it.
+            if kept or not channel.outstanding:
+                self._give_back(channel)
+            else:
+                channel.close()
+        return reply
+
+    def open(self) -> Channel:
+        """A socket of one's own, for requests that overlap; close it after use."""
+        return Channel(self.receiver, self.endpoint)
+
+    def hello(self) -> dict[str, Any]:
+        """Who is there."""
+        return self.ask(HelloRequest())[0]
+
+    def status(self, uuid: str) -> PipelineStatus:
+        """State and counts of a pipeline."""
+        return read_status(self.ask(StatusRequest(uuid=uuid))[0], self.receiver)
+
+    def close(self) -> None:
+        """Close the idle sockets."""
+        with self._lock:
+            channels, self._free = self._free, []
+        for channel in channels:
+            channel.close()
+
+    def _take(self) -> Channel:
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        return self.open()
+
+    def _give_back(self, channel: Channel) -> None:
+        with self._lock:
+            self._free.append(channel)
+
+
+def reply_number(head: Any) -> int:
+    """``id`` of a reply, 0 when it has none (also of one that carries an error)."""
+    try:
+        return int(json.loads(bytes(head)).get("id", 0))
+    except (ValueError, TypeError, AttributeError):
+        return 0
+
+
+def read_status(reply: dict[str, Any], receiver: str) -> PipelineStatus:
+    """The status inside a reply; keys that a newer receiver adds are ignored."""
+    content = reply.get("status", reply)
+    try:
+        known = {key: value for key, value in content.items() if key in PipelineStatus.model_fields}
+        return PipelineStatus.model_validate(known)
+    except (ValueError, AttributeError) as error:
+        raise ProtocolError(f"{receiver} sent a status that is none ({json.dumps(content)[:80]}): {error}") from None
+
+
+def timed_out(receiver: str, what: str, timeout_s: float) -> DeviceTimeoutError:
+    """The error for something that a receiver did not reach in time."""
+    return DeviceTimeoutError(f"{receiver}: {what} not reached within {timeout_s:g} s", device=receiver)

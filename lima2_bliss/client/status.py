@@ -1,0 +1,101 @@
+"""What the client knows of an acquisition at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lima2_bliss.contract import AcqState, Lima2Error, RoundRobin, error_from_json
+from lima2_bliss.contract.wire import Counts, PipelineStatus
+
+
+@dataclass(frozen=True)
+class DetectorState:
+    """States of the devices of a detector, by device name."""
+
+    control: AcqState
+    receivers: tuple[AcqState, ...]
+
+
+@dataclass(frozen=True)
+class ReceiverStatus:
+    """One receiver in one acquisition. ``reached`` is False when what follows is only the last that was heard."""
+
+    name: str
+    rank: int
+    pipeline: PipelineStatus
+    reached: bool = True
+
+    @property
+    def counts(self) -> Counts:
+        return self.pipeline.counts
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come: all is processed, saved and closed, or it failed."""
+        return self.pipeline.state in ("finished", "failed")
+
+    @property
+    def failure(self) -> Lima2Error | None:
+        """Why it failed, if it did."""
+        if self.pipeline.error:
+            return error_from_json(self.pipeline.error)
+        return Lima2Error("failed without saying why; see its log") if self.pipeline.state == "failed" else None
+
+
+@dataclass(frozen=True)
+class AcquisitionStatus:
+    """One acquisition over all receivers.
+
+    ``received``, ``processed``, ``saved`` and ``readable`` are *contiguous* global counts: all frames before are there.
+    ``readable`` counts processed frames in complete files. Frames that were lost count as received (they are holes).
+    """
+
+    uuid: str
+    receivers: tuple[ReceiverStatus, ...]
+    received: int
+    processed: int
+    saved: int
+    readable: int
+    lost: int
+    invalid: int
+    overrun: int
+
+    @property
+    def finished(self) -> bool:
+        """True when no receiver has anything left to do (some may have failed)."""
+        return all(receiver.ended for receiver in self.receivers)
+
+    @property
+    def failed(self) -> bool:
+        return any(receiver.failure is not None for receiver in self.receivers)
+
+    @property
+    def errors(self) -> list[str]:
+        """One sentence per receiver that failed, naming it."""
+        return [
+            f"receiver {receiver.name}: {receiver.failure.what}"
+            for receiver in self.receivers
+            if receiver.failure is not None
+        ]
+
+    @property
+    def last_index(self) -> int:
+        """Global index of the newest processed frame of any receiver; -1 when there is none."""
+        return max((receiver.pipeline.last_index for receiver in self.receivers), default=-1)
+
+
+def gather(uuid: str, receivers: Sequence[ReceiverStatus], raw: RoundRobin, frames: RoundRobin) -> AcquisitionStatus:
+    """Put the receivers' counts together: ``raw`` is the dispatch of input frames, ``frames`` of processed ones."""
+    counts = [receiver.counts for receiver in receivers]
+    return AcquisitionStatus(
+        uuid=uuid,
+        receivers=tuple(receivers),
+        received=raw.contiguous([each.received + each.lost for each in counts]),
+        processed=frames.contiguous([each.processed + each.invalid for each in counts]),
+        saved=frames.contiguous([each.saved for each in counts]),
+        readable=frames.contiguous([receiver.pipeline.saved_contiguous for receiver in receivers]),
+        lost=sum(each.lost for each in counts),
+        invalid=sum(each.invalid for each in counts),
+        overrun=sum(each.overrun for each in counts),
+    )

@@ -1,0 +1,147 @@
+"""Settings that only this kind of detector has: their names and defaults come from its control server."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lima2_bliss.contract import ParameterError
+from lima2_bliss.controller.settings import TextStore, table
+
+_log = logging.getLogger(__name__)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested settings as (dotted name, value)."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def nest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings from dotted names; the inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *path, leaf = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[leaf] = value
+    return tree
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    if isinstance(default, int):
+        return isinstance(value, (int, float)) and float(value).is_integer()
+    return default is None or isinstance(value, type(default))
+
+
+class DetectorSettings:
+    """Settings of the detector itself, by dotted name: ``det.detector["gauss.sigma"] = 12``.
+
+    A plain name also works as an attribute. The names come from the control server; ``check(tree)`` asks it
+    whether it accepts all of the ``det`` parameters. Without the server nothing can be set.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        configured: Mapping[str, Any],
+        store: TextStore,
+        defaults: Callable[[], Mapping[str, Any]],
+        check: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        object.__setattr__(self, "_title", title)
+        object.__setattr__(self, "_configured", dict(flatten(configured)))
+        object.__setattr__(self, "_store", store)
+        object.__setattr__(self, "_server_defaults", defaults)
+        object.__setattr__(self, "_check", check)
+
+    def _changed(self) -> dict[str, Any]:
+        text = self._store.get()
+        stored = json.loads(text) if text else {}
+        return {**self._configured, **stored}
+
+    def overrides(self) -> dict[str, Any]:
+        """What differs from the server's defaults, as a ``det`` parameter tree."""
+        return nest(self._changed())
+
+    def _known(self) -> dict[str, Any]:
+        return dict(flatten(self._server_defaults()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All present values by dotted name."""
+        return {**self._known(), **self._changed()}
+
+    def update(self, values: Mapping[str, Any]) -> None:
+        """Set several values; all of them, or none when one is refused."""
+        known = self._known()
+        for name, value in values.items():
+            if name not in known:
+                raise ParameterError(f"{self._title} has no {name!r}; settings: {', '.join(known) or 'none'}")
+            if not _same_kind(value, known[name]):
+                kind = type(known[name]).__name__
+                raise ParameterError(f"{self._title}[{name!r}] = {value!r}: must be of type {kind}")
+        changed = {**self._changed(), **values}
+        if self._check is not None:
+            self._check(nest(changed))
+        different = {name: value for name, value in changed.items() if self._configured.get(name) != value}
+        self._store.set(json.dumps(different))
+
+    def reset(self) -> None:
+        """Back to the values of the configuration file."""
+        self._store.clear()
+
+    def __getitem__(self, name: str) -> Any:
+        values = self.to_dict()
+        if name in values:
+            return values[name]
+        inside = {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}.")}
+        if inside:
+            return nest(inside)
+        raise ParameterError(f"{self._title} has no {name!r}; settings: {', '.join(values) or 'none'}")
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except ParameterError as error:
+            raise AttributeError(str(error)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.update({name: value})
+
+    def __dir__(self) -> list[str]:
+        names = {name.split(".")[0] for name in self._changed()}
+        return [*sorted(names), "update", "reset", "to_dict"]
+
+    def __info__(self) -> str:
+        changed = self._changed()
+        rows = [(name, str(value), "*" if name in changed else "") for name, value in self.to_dict().items()]
+        return (
+            f"{self._title} (* differs from the server's default):\n{table(rows)}" if rows else f"{self._title}: none"
+        )
+
+
+def deep_merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``changes`` in place of its own."""
+    merged = dict(base)
+    for name, value in changes.items():
+        below = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[name] = deep_merged(below, value)
+        else:
+            merged[name] = value
+    return merged

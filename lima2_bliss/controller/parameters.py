@@ -1,0 +1,165 @@
+"""From settings, regions and a scan's request to the parameters that control and receivers take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lima2_bliss.contract import ImageTransform, ParameterError
+from lima2_bliss.contract.parameters import (
+    Accumulation,
+    Acquisition,
+    AcquisitionParameters,
+    Binning,
+    Buffers,
+    CountrateProtection,
+    Fifo,
+    Image,
+    LegacyParameters,
+    OptionalPath,
+    Point,
+    Profiles,
+    Rectangle,
+    Saving,
+    Statistics,
+    Threads,
+)
+from lima2_bliss.controller.rois import ArcRoi, ProfileRoi, RectRoi, StatisticsRoi
+from lima2_bliss.controller.scan_request import ScanRequest
+from lima2_bliss.controller.settings_models import (
+    AcquisitionSettings,
+    ImageSettings,
+    ProcessingSettings,
+    SavingSettings,
+)
+
+
+@dataclass(frozen=True)
+class DetectorState:
+    """All settings of a detector at one moment; ``detector`` is the ``det`` tree of its own parameters."""
+
+    acquisition: AcquisitionSettings
+    image: ImageSettings
+    processing: ProcessingSettings
+    saving: SavingSettings
+    detector: Mapping[str, Any] = field(default_factory=dict)
+    rois: Mapping[str, StatisticsRoi] = field(default_factory=dict)
+    profiles: Mapping[str, ProfileRoi] = field(default_factory=dict)
+
+    def roi_order(self) -> list[str]:
+        """Names of the ROIs as the pipeline orders their rows: rectangles, then arcs."""
+        return [n for n, r in self.rois.items() if isinstance(r, RectRoi)] + [
+            n for n, r in self.rois.items() if isinstance(r, ArcRoi)
+        ]
+
+    def transform(self, detector_shape: tuple[int, int]) -> ImageTransform:
+        """The way from the detector's pixels, (height, width), to those of the image."""
+        image = self.image
+        return ImageTransform(detector_shape, image.binning, image.roi, image.flip, image.rotation)
+
+
+def check_image(image: ImageSettings, detector_shape: tuple[int, int]) -> None:
+    """`ParameterError` when the image settings do not fit a detector of (height, width)."""
+    transform = ImageTransform(detector_shape, image.binning)
+    height, width = transform.binned_shape
+    if height < 1 or width < 1:
+        raise ParameterError(
+            f"binning {image.binning} is larger than the detector of {detector_shape[1]} x {detector_shape[0]} pixels"
+        )
+    if image.roi is not None:
+        RectRoi(*image.roi).check_inside("image.roi", (height, width))
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def acquisition_parameters(state: DetectorState, request: ScanRequest) -> dict[str, Any]:
+    """Parameters of control and receivers: every image is ``accumulation`` exposures that share its count time."""
+    depth = state.processing.accumulation
+    latency = state.acquisition.latency_time if request.latency_time is None else request.latency_time
+    exposure_us = _microseconds(request.expo_time / depth)
+    if exposure_us < 1:
+        raise ParameterError(
+            f"count time {request.expo_time:g} s over {depth} exposures is below 1 us each; count longer or"
+            " lower processing.accumulation"
+        )
+    image = state.image
+    roi = image.roi or (0, 0, 0, 0)
+    parameters = AcquisitionParameters(
+        acq=Acquisition(
+            nb_frames=request.nb_images * depth,
+            expo_time=exposure_us,
+            latency_time=_microseconds(latency),
+            trigger_mode=request.trigger,
+            nb_frames_per_trigger=request.images_per_trigger * depth,
+        ),
+        img=Image(
+            binning=Binning(x=image.binning[0], y=image.binning[1]),
+            roi=Rectangle(topleft=Point(x=roi[0], y=roi[1]), dimensions=Point(x=roi[2], y=roi[3])),
+            flip=image.flip,
+            rotation=image.rotation,
+        ),
+    )
+    values = parameters.model_dump(mode="json", include={"acq", "img"})
+    if state.detector:
+        values["det"] = dict(state.detector)
+    return values
+
+
+def _path(path: str | None) -> OptionalPath:
+    return OptionalPath(enabled=path is not None, path=path or "")
+
+
+def processing_parameters(state: DetectorState, saving: Saving | None) -> LegacyParameters:
+    """Parameters of the pipeline; ``saving`` None saves no images."""
+    settings = state.processing
+    order = state.roi_order()
+    rects = [roi.rectangle() for name in order if isinstance(roi := state.rois[name], RectRoi)]
+    arcs = [roi.arc() for name in order if isinstance(roi := state.rois[name], ArcRoi)]
+    profiles: Sequence[ProfileRoi] = list(state.profiles.values())
+    return LegacyParameters(
+        fifo=Fifo(nb_fifo_frames=settings.nb_fifo_frames),
+        buffers=Buffers(
+            nb_frames_buffer=settings.nb_frames_buffer, nb_input_frames_buffer=settings.nb_input_frames_buffer
+        ),
+        thread=Threads(nb_threads=settings.nb_threads),
+        accumulation=Accumulation(enabled=settings.accumulation > 1, nb_frames=settings.accumulation),
+        mask=_path(settings.mask),
+        background=_path(settings.background),
+        flatfield=_path(settings.flatfield),
+        statistics=Statistics(enabled=bool(order), rect_rois=rects, arc_rois=arcs),
+        profiles=Profiles(
+            enabled=bool(profiles),
+            rois=[profile.rectangle() for profile in profiles],
+            directions=[profile.direction for profile in profiles],
+        ),
+        max_countrate_protection=CountrateProtection(
+            enabled=settings.max_countrate is not None, max_countrate=settings.max_countrate or 100_000
+        ),
+        saving=saving or Saving(),
+    )
+
+
+def check_capabilities(
+    name: str, request: ScanRequest, parameters: Mapping[str, Any], limits: Mapping[str, Any]
+) -> None:
+    """One `ParameterError` naming all that the detector cannot do; ``limits`` is its ``det_capabilities``."""
+    faults = []
+    acq = parameters["acq"]
+    for key, what in (("expo_time", "exposure"), ("latency_time", "latency time")):
+        bounds = limits.get(f"{key}_range")
+        if bounds and not bounds[0] <= acq[key] * 1000 < bounds[1]:
+            faults.append(
+                f"{what} {acq[key] * 1e-6:g} s is out of range ({bounds[0] * 1e-9:g} to {bounds[1] * 1e-9:g} s)"
+            )
+    modes = limits.get("trigger_modes")
+    if modes and request.trigger not in modes:
+        faults.append(f"trigger mode {request.trigger!r} is not supported (supported: {', '.join(modes)})")
+    bounds = limits.get("nb_frames_per_trigger_range")
+    per_trigger = acq["nb_frames_per_trigger"]
+    if bounds and not bounds[0] <= per_trigger <= bounds[1]:
+        faults.append(f"{per_trigger} frames per trigger are out of range ({bounds[0]} to {bounds[1]})")
+    if faults:
+        raise ParameterError(f"{name}: " + "; ".join(faults))

@@ -1,0 +1,115 @@
+"""From a scan's channels to the publisher's job, and the publication while it runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from bliss.common.data_store import get_default_data_store
+
+from lima2_bliss.client import Acquisition
+from lima2_bliss.contract import FrameInfo, Lima2Error, error_from_json
+from lima2_bliss.contract.parameters import LegacyParameters
+from lima2_bliss.controller.channels import PublishedChannel, PublishedImageChannel
+from lima2_bliss.controller.parameters import DetectorState
+from lima2_bliss.publishing.job import PublishJob, ReceiverAddress, StreamTarget
+from lima2_bliss.publishing.lima_info import lima_info, saved_files
+from lima2_bliss.publishing.publisher_client import PublisherClient
+from lima2_bliss.publishing.streams import StreamDefinition, legacy_streams, rows_per_frame
+
+_log = logging.getLogger(__name__)
+
+
+def stream_definitions(
+    state: DetectorState, processing: LegacyParameters, frame: FrameInfo
+) -> dict[str, StreamDefinition]:
+    """All streams that a scan with these settings can have, by counter name."""
+    streams = legacy_streams(processing, frame, state.roi_order(), list(state.profiles))
+    return {stream.name: stream for stream in streams}
+
+
+def frames_kept(processing: LegacyParameters, acquisition: Acquisition) -> int:
+    """Images that stay readable on the receivers together."""
+    return processing.buffers.nb_frames_buffer * acquisition.topology.receivers
+
+
+def publish_job(acquisition: Acquisition, channels: Sequence[PublishedChannel | PublishedImageChannel]) -> PublishJob:
+    """The job that fills the streams of these channels."""
+    processing = LegacyParameters.model_validate(acquisition.processing_parameters)
+    names = [receiver.name for receiver in acquisition.status().receivers]
+    targets = [
+        StreamTarget(definition=channel.definition, key=channel.stream.key)
+        for channel in channels
+        if channel.definition is not None
+    ]
+    return PublishJob(
+        uuid=acquisition.uuid,
+        redis_url=get_default_data_store()._url,
+        receivers=[
+            ReceiverAddress(name=name, endpoint=endpoint)
+            for name, endpoint in zip(names, acquisition.endpoints(), strict=True)
+        ],
+        block=acquisition.topology.block,
+        nb_frames=acquisition.nb_frames,
+        rows_per_frame=rows_per_frame(processing),
+        streams=targets,
+        saved=_saved_by(processing, acquisition),
+    )
+
+
+def _saved_by(processing: LegacyParameters, acquisition: Acquisition) -> Literal["none", "receiver_files", "master"]:
+    if not processing.saving.enabled:
+        return "none"
+    return "receiver_files" if acquisition.topology.receivers == 1 else "master"
+
+
+def image_description(acquisition: Acquisition, server: str, offset: int, kept: int) -> dict[str, Any]:
+    """``lima_info`` of the image stream: the image device, and the files if images are saved."""
+    saving = LegacyParameters.model_validate(acquisition.processing_parameters).saving
+    receivers, nb_frames = acquisition.topology.receivers, acquisition.nb_frames
+    files = saved_files(saving.layout(), receivers, nb_frames) if saving.enabled else None
+    return lima_info(server, kept, nb_frames, offset, files)
+
+
+class ScanPublication:
+    """The publication of a scan's acquisition."""
+
+    def __init__(
+        self,
+        publisher: PublisherClient,
+        acquisition: Acquisition,
+        channels: Sequence[PublishedChannel | PublishedImageChannel],
+    ) -> None:
+        self._publisher = publisher
+        self._job = publish_job(acquisition, channels)
+        self._warned = 0
+
+    def begin(self) -> None:
+        """Have the publisher begin."""
+        self._publisher.begin(self._job)
+
+    def watch(self) -> None:
+        """Return when the publication has ended; raises what goes wrong meanwhile."""
+        seen = -1
+        while True:
+            status = self._publisher.wait_change(self._job.uuid, seen)
+            if status.state == "failed":
+                raise error_from_json(status.error)
+            if status.final:
+                return
+            for warning in status.warnings[self._warned :]:
+                _log.warning("%s", warning)
+            self._warned = len(status.warnings)
+            seen = status.revision
+
+    def finish(self, saved: int | None, timeout_s: float) -> None:
+        """Wait until everything is published; ``saved`` frames are readable from files."""
+        self._publisher.finish(self._job.uuid, saved=saved, timeout_s=timeout_s)
+
+    def abort(self, why: str) -> None:
+        """Give up; a publisher that is gone is only logged."""
+        try:
+            self._publisher.abort(self._job.uuid, why)
+        except Lima2Error as error:
+            _log.warning("publication of %s could not be aborted: %s", self._job.uuid, error)

@@ -1,0 +1,74 @@
+"""What a scan asks of the detector, checked: frames, exposure, trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from lima2_bliss.contract import ParameterError
+from lima2_bliss.contract.parameters import Parameters, TriggerMode, parse
+
+#: The trigger words of LImA 1 scans: (mode, one trigger starts all frames).
+_LIMA1_TRIGGERS: Mapping[str, tuple[TriggerMode, bool]] = {
+    "INTERNAL_TRIGGER": ("internal", False),
+    "INTERNAL_TRIGGER_MULTI": ("software", False),
+    "EXTERNAL_TRIGGER": ("external", True),
+    "EXTERNAL_TRIGGER_MULTI": ("external", False),
+    "EXTERNAL_GATE": ("gate", False),
+}
+_TRIGGERS: tuple[TriggerMode, ...] = ("internal", "software", "external", "gate")
+
+
+class AcqParams(Parameters):
+    """The ``acq_params`` of an acquisition object. LImA 1 trigger words are understood."""
+
+    acq_expo_time: float = Field(gt=0, le=86_400, description="count time of one image [s]")
+    acq_nb_frames: int = Field(1, ge=0, le=2**31 - 1, description="images in the scan; 0 until the scan is stopped")
+    acq_trigger_mode: str = "internal"
+    acq_frames_per_point: int = Field(1, ge=1, description="images at each trigger")
+    latency_time: float | None = Field(None, ge=0, description="dead time between two frames [s]; None: the setting")
+    acq_mode: Literal["SINGLE"] = Field("SINGLE", description="accumulation is set by det.processing.accumulation")
+    prepare_once: bool = Field(True, description="kept for LImA 1 scans; the detector is always prepared once")
+    start_once: bool = Field(False, description="kept for LImA 1 scans")
+    wait_frame_id: Any = Field(None, description="kept for LImA 1 scans")
+
+
+@dataclass(frozen=True)
+class ScanRequest:
+    """Images and triggers of one scan. ``nb_images`` 0 is endless; ``expo_time`` is the count time of an image [s]."""
+
+    nb_images: int
+    expo_time: float
+    trigger: TriggerMode
+    images_per_trigger: int = 1
+    latency_time: float | None = None
+
+    @property
+    def endless(self) -> bool:
+        return self.nb_images == 0
+
+
+def scan_request(name: str, acq_params: Mapping[str, Any]) -> ScanRequest:
+    """The request in ``acq_params``; one `ParameterError` that names the detector and every fault."""
+    params = parse(AcqParams, dict(acq_params), f"{name}: acquisition parameters")
+    word = params.acq_trigger_mode
+    if word in _LIMA1_TRIGGERS:
+        trigger, all_at_once = _LIMA1_TRIGGERS[word]
+    elif word in _TRIGGERS:
+        trigger, all_at_once = word, False
+    else:
+        raise ParameterError(f"{name}: acq_trigger_mode {word!r} is unknown; allowed: {', '.join(_TRIGGERS)}")
+    per_trigger = params.acq_frames_per_point
+    if all_at_once and params.acq_nb_frames:
+        per_trigger = params.acq_nb_frames
+    if trigger == "internal":
+        per_trigger = 1
+    if params.acq_nb_frames % per_trigger:
+        raise ParameterError(
+            f"{name}: {params.acq_nb_frames} images are no multiple of {per_trigger} images per trigger;"
+            " change acq_nb_frames or acq_frames_per_point"
+        )
+    return ScanRequest(params.acq_nb_frames, params.acq_expo_time, trigger, per_trigger, params.latency_time)

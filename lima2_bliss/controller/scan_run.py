@@ -1,0 +1,252 @@
+"""One acquisition in a scan: start, trigger point by point, follow to the end, stop; every wait is limited."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import gevent
+import gevent.event
+
+from lima2_bliss.client import Acquisition, AcquisitionStatus
+from lima2_bliss.contract import DeviceTimeoutError, Lima2Error, StateError
+from lima2_bliss.controller.scan_request import ScanRequest
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Limits of waiting, seconds. ``point_s`` comes on top of the exposure, ``stop_s`` holds after Ctrl-C, ``failed_s``
+    after a failure; ``failure_s`` is what the scan has to end a point that failed.
+    """
+
+    point_s: float = 10.0
+    end_s: float = 60.0
+    stop_s: float = 1.5
+    failed_s: float = 1.2
+    failure_s: float = 1.0
+    publish_s: float = 10.0
+
+
+class Publishing(Protocol):
+    """The publication of one acquisition."""
+
+    def watch(self) -> None:
+        """Return when the publication has ended; raises what goes wrong meanwhile."""
+
+    def finish(self, saved: int | None, timeout_s: float) -> None:
+        """Wait until everything is published; ``saved`` frames are readable from files."""
+
+    def abort(self, why: str) -> None:
+        """Give up; never raises."""
+
+
+@dataclass
+class Outcome:
+    """What the last acquisition gave, for the user to see."""
+
+    uuid: str = ""
+    expected: int = 0
+    status: AcquisitionStatus | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    error: str = ""
+
+
+class ScanRun:
+    """Drives a prepared acquisition from start to end beside the scan.
+
+    ``on_failure(error)`` is called once, at the moment when something fails while the scan runs; it returns True if it
+    ends the scan. ``finish_up(saved)`` is called at the very end, when all is published that can be; ``saved`` images
+    are in files, None if the streams say so already.
+    """
+
+    def __init__(
+        self,
+        acquisition: Acquisition,
+        request: ScanRequest,
+        on_failure: Callable[[Exception], bool],
+        finish_up: Callable[[int | None], None],
+        waits: Waits = Waits(),
+    ) -> None:
+        self.acquisition = acquisition
+        self.request = request
+        self.outcome = Outcome(acquisition.uuid, request.nb_images)
+        self.error: Exception | None = None
+        self._on_failure = on_failure
+        self._finish_up = finish_up
+        self._waits = waits
+        self._publishing: Publishing | None = None
+        self._received = 0
+        self._triggers = 0
+        self._news = gevent.event.Event()
+        self._stopping = False
+        self._scan_ends = False
+        self._task: gevent.Greenlet | None = None
+        self._publishing_watch: gevent.Greenlet | None = None
+        self._stop_task: gevent.Greenlet | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._task is not None
+
+    def start(self, begin_publishing: Callable[[], Publishing]) -> None:
+        """Start the acquisition, and its publication at the same time."""
+        publishing = gevent.spawn(begin_publishing)
+        try:
+            self.acquisition.start()
+        finally:
+            # joined whatever happens: no publication may be left behind that nobody knows of
+            publishing.join()
+            if publishing.successful():
+                self._publishing = publishing.value
+        try:
+            publishing.get()
+        except Lima2Error:
+            self.acquisition.stop()
+            raise
+        self._publishing_watch = gevent.spawn(self._watch_publishing, publishing.value)
+        self._task = gevent.spawn(self._follow)
+        self._task.name = f"lima2-follow-{self.acquisition.uuid[:8]}"
+
+    # --- points ---------------------------------------------------------------------------------------------------
+
+    def trigger_and_wait(self) -> None:
+        """Take the images of the next point; returns when the receivers have them."""
+        self._triggers += 1
+        try:
+            self.acquisition.trigger()
+        except Lima2Error as error:
+            self._fail(error)
+            self._leave_it_to_the_scan()
+            raise
+        depth = self.acquisition.depth
+        wanted = self._triggers * self.request.images_per_trigger * depth
+        limit_s = self.request.images_per_trigger * (self.request.expo_time * 1.5) + self._waits.point_s
+        deadline = time.monotonic() + limit_s
+        while self._received < wanted:
+            if self.error is not None:
+                self._leave_it_to_the_scan()
+                raise self.error
+            if self._task is not None and self._task.ready():
+                raise StateError(f"the acquisition ended before point {self._triggers}")
+            self._news.clear()
+            if not self._news.wait(max(0.0, deadline - time.monotonic())):
+                raise DeviceTimeoutError(
+                    f"point {self._triggers}: {self._received} of {wanted} frames received within {limit_s:g} s;"
+                    " see the log of the detector's control"
+                )
+
+    def _leave_it_to_the_scan(self) -> None:
+        """Wait to be ended with the scan, if it is being ended: one error instead of two."""
+        if self._scan_ends:
+            gevent.event.Event().wait(self._waits.failure_s)
+
+    def _note(self, status: AcquisitionStatus) -> None:
+        self.outcome.status = status
+        if status.received != self._received:
+            self._received = status.received
+            self._news.set()
+
+    # --- end ------------------------------------------------------------------------------------------------------
+
+    def wait(self) -> None:
+        """Wait until all is received, processed, saved and published; raises what went wrong."""
+        if self._task is not None:
+            self._task.join()
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """End now: what is there is still processed, saved and published, within ``stop_s``. Never raises."""
+        if self._task is None:
+            for fault in self.acquisition.stop():
+                _log.warning("%s", fault)
+            return
+        if self._task.ready():
+            return
+        self._stopping = True
+        if self.error is None:
+            deadline = time.monotonic() + self._waits.stop_s
+            self.acquisition.stop()
+            self._task.join(max(0.1, deadline - time.monotonic()))
+        else:
+            self._task.join(self._waits.failed_s)
+        if not self._task.ready():
+            if self.error is None:
+                _log.warning("images are still being saved; the files will be complete when the receivers are idle")
+            self._task.kill(block=False)
+            self._give_up_publishing("the scan ended before all was published")
+            self._finish_up(None)
+
+    def _follow(self) -> None:
+        try:
+            self.acquisition.wait("finished", on_progress=self._note)
+        except Lima2Error as error:
+            self._fail(error)
+        self._complete()
+
+    def _watch_publishing(self, publishing: Publishing) -> None:
+        try:
+            publishing.watch()
+        except Lima2Error as error:
+            self._publishing = None
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.error is None:
+            self.error = error
+            self.outcome.error = str(error)
+            self._news.set()
+            if not self._stopping:
+                self._scan_ends = self._on_failure(error)
+                self._stop_task = gevent.spawn(self.acquisition.stop)
+
+    def _complete(self) -> None:
+        limited = self._stopping or self.error is not None
+        saved: int | None = None
+        if self._publishing_watch is not None:
+            self._publishing_watch.kill()
+        if self._stop_task is not None:
+            self._stop_task.join()
+        try:
+            self.outcome.files = self.acquisition.close(self._waits.stop_s if limited else self._waits.end_s)
+            # what is known now; asking a receiver that is gone would take its time
+            self.outcome.status = self.acquisition.wait(lambda status: True)
+            if self.outcome.files:
+                saved = self.outcome.status.readable
+        except Lima2Error as error:
+            self._fail(error)
+        if self._publishing is not None:
+            try:
+                self._publishing.finish(saved, self._waits.stop_s if limited else self._waits.publish_s)
+                saved = None
+            except Lima2Error as error:
+                self._give_up_publishing(str(error))
+                self._fail(error)
+        self._finish_up(saved)
+
+    def _give_up_publishing(self, why: str) -> None:
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            publishing.abort(why)
+
+
+def count_lines(outcome: Outcome) -> Sequence[str]:
+    """The last acquisition as lines for `__info__`."""
+    status = outcome.status
+    if status is None:
+        return ["none in this session"]
+    expected: Any = outcome.expected or "until stopped"
+    lines = [
+        f"images {expected}: received {status.received}, processed {status.processed}, saved {status.saved},"
+        f" lost {status.lost}, invalid {status.invalid}"
+    ]
+    lines += [f"file of {source}: {path}" for source, path in outcome.files.items()]
+    if outcome.error:
+        lines.append(f"error: {outcome.error}")
+    return lines

@@ -1,0 +1,214 @@
+"""Reads back what a detector published in a scan: tables per ROI, profiles, rows as they come, frames, previews.
+
+Works with blissdata 1.1.4 and 2.x::
+
+    scan = DataStore(url).load_scan(key)
+    detector = DetectorData(scan, "simulator")
+    for batch in detector.follow(["roi1_sum", "frame_index"]):
+        print(batch.first, batch["roi1_sum"])
+    for index, frame in detector.frames():
+        ...
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401 - frames may be compressed with its filters
+import numpy as np
+
+from lima2_bliss.contract import DeviceTimeoutError, NoLongerAvailableError, NotAvailableError
+from lima2_bliss.publishing.blissdata_access import EndOfStream, PointCursor
+from lima2_bliss.publishing.streams import (
+    FRAME_FLAGS,
+    FRAME_INDEX,
+    IMAGE,
+    PREVIEW,
+    PREVIEW_INDEX,
+    STATISTICS,
+    TIMESTAMP,
+)
+
+_LOOK_S = 0.02
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Points of several streams for the same frames, from row ``first`` of the scan on."""
+
+    first: int
+    points: Mapping[str, np.ndarray]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.points[name]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.points.values())))
+
+
+class DetectorData:
+    """The streams ``<detector>:...`` of a blissdata scan."""
+
+    def __init__(self, scan: Any, detector: str) -> None:
+        self.detector = detector
+        self._streams: dict[str, Any] = {
+            name.rpartition(":")[2]: stream for name, stream in scan.streams.items() if name.startswith(f"{detector}:")
+        }
+        if not self._streams:
+            names = sorted({name.partition(":")[0] for name in scan.streams})
+            raise NotAvailableError(
+                f"the scan has no streams of detector {detector!r}; it has streams of: {', '.join(names) or 'nothing'}"
+            )
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the streams, without the detector's."""
+        return sorted(self._streams)
+
+    @property
+    def roi_names(self) -> list[str]:
+        """ROIs that have statistics."""
+        return sorted(name[: -len("_sum")] for name in self._streams if name.endswith("_sum"))
+
+    def stream(self, name: str) -> Any:
+        """The blissdata stream of that name."""
+        try:
+            return self._streams[name]
+        except KeyError:
+            raise NotAvailableError(
+                f"detector {self.detector} published no {name!r}; there is: {', '.join(self.names)}"
+            ) from None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """All points published so far."""
+        stream = self.stream(name)
+        return np.asarray(stream[0 : len(stream)])
+
+    def roi_statistics(self, roi: str) -> np.ndarray:
+        """Table of a ROI, one row per frame: ``frame_index``, ``frame_flags``, ``timestamp`` [s], and the statistics.
+
+        Frames without pixels have NaN, and a flag.
+        """
+        if roi not in self.roi_names:
+            raise NotAvailableError(f"no statistics of ROI {roi!r}; there are: {', '.join(self.roi_names) or 'none'}")
+        columns = {name: name for name in (FRAME_INDEX, FRAME_FLAGS, TIMESTAMP) if name in self._streams}
+        columns |= {name: f"{roi}_{name}" for name in STATISTICS if f"{roi}_{name}" in self._streams}
+        points = {column: self[name] for column, name in columns.items()}
+        rows = min(len(values) for values in points.values())
+        table = np.empty(rows, [(column, values.dtype) for column, values in points.items()])
+        for column, values in points.items():
+            table[column] = values[:rows]
+        return table
+
+    def follow(self, names: Sequence[str], timeout_s: float = 30.0) -> Iterator[Batch]:
+        """Points of these streams as they come, row by row together, until the scan (or the shortest stream) ends.
+
+        `DeviceTimeoutError` when nothing comes for ``timeout_s``.
+        """
+        cursors = {name: PointCursor(self.stream(name)) for name in names}
+        waiting: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        first, until = 0, time.monotonic() + timeout_s
+        while True:
+            slowest = min(cursors, key=lambda name: cursors[name].position)
+            try:
+                points = cursors[slowest].read(max(until - time.monotonic(), 0.001))
+            except EndOfStream:
+                return
+            if points is None:
+                if time.monotonic() >= until:
+                    raise DeviceTimeoutError(f"no point of {self.detector}:{slowest} within {timeout_s:g} s")
+                continue
+            until = time.monotonic() + timeout_s
+            waiting[slowest].append(points)
+            together = min(cursor.position for cursor in cursors.values())
+            if together > first:
+                yield Batch(first, {name: _take(waiting[name], together - first) for name in names})
+                first = together
+
+    def frames(
+        self, start: int = 0, stop: int | None = None, timeout_s: float = 30.0
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, image) of each frame from ``start`` on, as they come, until ``stop`` or the end of the scan.
+
+        Frames come from the receivers' memory or, when they have left it, from the files.
+        """
+        image, index = self.stream(IMAGE), start
+        rows = PointCursor(self.stream(FRAME_INDEX)) if FRAME_INDEX in self._streams else None
+        until = time.monotonic() + timeout_s
+        while stop is None or index < stop:
+            sealed = image.is_sealed()
+            available = len(image)
+            while index < available and (stop is None or index < stop):
+                yield index, self.frame(index)
+                index += 1
+                until = time.monotonic() + timeout_s
+            if stop is not None and index >= stop:
+                return
+            if sealed and index >= len(image):
+                return
+            if time.monotonic() >= until:
+                raise DeviceTimeoutError(f"frame {index} of {self.detector} did not come within {timeout_s:g} s")
+            rows = _wait_for_news(rows)
+
+    def frame(self, index: int) -> np.ndarray:
+        """One frame by its index in the scan."""
+        image = self.stream(IMAGE)
+        if not 0 <= index < len(image):
+            raise NotAvailableError(f"frame {index}: {len(image)} frames are published")
+        try:
+            return np.asarray(image[index])
+        except (IndexError, OSError, RuntimeError, AssertionError) as error:
+            return self._from_file(image.info["lima_info"], index, error)
+
+    def _from_file(self, info: Mapping[str, Any], index: int, error: Exception) -> np.ndarray:
+        if "file_path" not in info:
+            raise NoLongerAvailableError(
+                f"frame {index} has left the memory of {self.detector}'s receivers and was not saved ({error})"
+            ) from error
+        path, place = saved_place(info, index)
+        try:
+            with h5py.File(path, "r") as file:
+                return np.asarray(file[info["data_path"]][place])
+        except (OSError, KeyError, IndexError) as failure:
+            raise NoLongerAvailableError(
+                f"frame {index} has left the memory of {self.detector}'s receivers, and file {path} is not there yet "
+                f"({failure}); read it when the scan has ended"
+            ) from failure
+
+    def last_preview(self) -> tuple[int, np.ndarray] | None:
+        """(frame index, binned image) of the newest preview, None before the first."""
+        images, indices = self.stream(PREVIEW), self.stream(PREVIEW_INDEX)
+        count = min(len(images), len(indices))
+        return (int(indices[count - 1]), np.asarray(images[count - 1])) if count else None
+
+
+def saved_place(info: Mapping[str, Any], index: int) -> tuple[str, int]:
+    """(file, place in its dataset) of a frame of the scan, after its image stream's ``lima_info``."""
+    per_acquisition, per_file = int(info["frame_per_acquisition"]), int(info["frame_per_file"])
+    acquisition, frame = divmod(index, per_acquisition) if per_acquisition else (0, index)
+    number, place = divmod(frame, per_file)
+    number += acquisition * -(-per_acquisition // per_file) + int(info["file_offset"])
+    return str(info["file_path"]) % number, place
+
+
+def _take(chunks: list[np.ndarray], count: int) -> np.ndarray:
+    points = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+    chunks[:] = [points[count:]] if count < len(points) else []
+    return points[:count]
+
+
+def _wait_for_news(rows: PointCursor | None) -> PointCursor | None:
+    """Until a row comes or a moment has passed; without the rows' stream (or at its end) just a moment."""
+    if rows is not None:
+        try:
+            rows.read(0.2)
+        except EndOfStream:
+            return None
+        return rows
+    threading.Event().wait(_LOOK_S)
+    return None

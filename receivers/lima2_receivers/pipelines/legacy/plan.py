@@ -1,0 +1,91 @@
+"""What the legacy pipeline will do with a frame: window, geometry and pixel types that follow from the parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lima2_bliss.contract import FrameInfo, ImageTransform
+from lima2_bliss.contract.parameters import LegacyParameters, Rectangle
+from lima2_receivers.engine.plugin import PipelineSetup
+from lima2_receivers.kernels import ArcRoi, Placement, corrected_dtype, placement_of, sum_dtype
+from lima2_receivers.kernels.regions import RectangleRoi
+
+
+def transform_of(setup: PipelineSetup) -> ImageTransform:
+    """The image geometry of an acquisition; an image ROI of 0 x 0 is the full frame."""
+    image = setup.acquisition.img
+    return ImageTransform(
+        detector_shape=(setup.input.height, setup.input.width),
+        binning=(image.binning.x, image.binning.y),
+        roi=rectangle_roi(image.roi) if image.roi != Rectangle() else None,
+        flip=image.flip,
+        rotation=image.rotation,
+    )
+
+
+def rectangle_roi(rectangle: Rectangle) -> RectangleRoi:
+    """(x, y, width, height) of a rectangle parameter."""
+    return rectangle.topleft.x, rectangle.topleft.y, rectangle.dimensions.x, rectangle.dimensions.y
+
+
+def arc_rois(processing: LegacyParameters) -> list[ArcRoi]:
+    """The arcs of the statistics."""
+    return [ArcRoi(a.center.x, a.center.y, a.r1, a.r2, a.a1, a.a2) for a in processing.statistics.arc_rois]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Order of work: dark, flat and mask on the window of the raw frame, binning, flip and rotation, accumulation.
+
+    ``window`` is (x, y, width, height) in raw pixels: all that ends up in the image. ``corrected``, ``image`` and
+    ``output`` are the frames after correction, geometry and accumulation.
+    """
+
+    transform: ImageTransform
+    placement: Placement
+    window: RectangleRoi
+    correcting: bool
+    depth: int
+    corrected: FrameInfo
+    image: FrameInfo
+    output: FrameInfo
+
+    @property
+    def needs_geometry(self) -> bool:
+        """False when the corrected (or raw) frame already is the image."""
+        moved = self.placement != Placement(False, False, False) or self.transform.binning != (1, 1)
+        return moved or (not self.correcting and not self.transform.is_identity)
+
+
+def make_plan(setup: PipelineSetup) -> Plan:
+    """The plan of parameters that have no fault."""
+    processing: LegacyParameters = setup.processing
+    raw = setup.input
+    transform = transform_of(setup)
+    bin_x, bin_y = transform.binning
+    x, y = (0, 0) if transform.roi is None else transform.roi[:2]
+    rows, columns = transform.cropped_shape
+    window = (x * bin_x, y * bin_y, columns * bin_x, rows * bin_y)
+
+    scaling = processing.background.enabled or processing.flatfield.enabled
+    correcting = scaling or processing.mask.enabled
+    first_type = corrected_dtype(raw.dtype) if scaling else raw.dtype
+    depth = processing.accumulation.depth
+    pixels = bin_x * bin_y
+    height, width = transform.shape
+
+    def frames(shape: tuple[int, int], dtype: np.dtype) -> FrameInfo:
+        return FrameInfo(raw.nb_channels, *shape, dtype)
+
+    return Plan(
+        transform=transform,
+        placement=placement_of(transform),
+        window=window,
+        correcting=correcting,
+        depth=depth,
+        corrected=frames((window[3], window[2]), first_type),
+        image=frames((height, width), sum_dtype(first_type, pixels)),
+        output=frames((height, width), sum_dtype(first_type, pixels * depth)),
+    )

@@ -1,0 +1,32 @@
+"""The node that computes the ROI profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lima2_bliss.contract import ResultStream
+from lima2_bliss.contract.records import ROI_PROFILE, ROI_PROFILES_STREAM
+from lima2_receivers.engine.plugin import FrameItem
+from lima2_receivers.kernels.profiles import Profile, profile_statistics
+from lima2_receivers.pipelines.nodes.result_rows import result_rows
+
+
+class ProfilesNode:
+    """One row per bin, profile after profile; the pixels of all channels count together, masked ones do not count."""
+
+    name = "profiles"
+
+    def __init__(self, profiles: Sequence[Profile]) -> None:
+        self._profiles = profiles
+        lengths = tuple(len(profile) for profile in profiles)
+        self.stream = ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, sum(lengths), lengths)
+
+    def process(self, item: FrameItem) -> FrameItem:
+        values = None
+        if item.buffer is not None:
+            pixels = item.pixels
+            values = np.concatenate([profile_statistics(pixels, profile) for profile in self._profiles])
+        item.rows[self.stream.name] = result_rows(item.meta, values, self.stream.rows_per_frame)
+        return item

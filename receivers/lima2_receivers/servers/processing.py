@@ -1,0 +1,225 @@
+"""The processing device of an acquisition on a receiver: made at Prepare, gone when the pipeline is erased."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from typing import Any, ClassVar
+
+import numpy as np
+import tango
+from tango.server import Device, attribute, command
+
+from lima2_bliss.contract import NO_ERROR, ROI_STATISTICS, Lima2Error, NotAvailableError
+from lima2_bliss.contract.encoding import encode_frame, encode_rows
+from lima2_bliss.contract.records import (
+    FRAME_IDX,
+    FRAME_IDX_STREAM,
+    ROI_PROFILE,
+    ROI_PROFILES_STREAM,
+    ROI_STATISTICS_STREAM,
+)
+from lima2_receivers.engine.pipeline_run import INPUT, OUTPUT, PipelineRun
+from lima2_receivers.servers.acquisition_device import software_version
+from lima2_receivers.servers.tango_errors import speaks_tango
+
+logger = logging.getLogger(__name__)
+
+
+class ResultCursor:
+    """Where the ``pop`` commands of a processing device are in its results log: each row is given once."""
+
+    def __init__(self, run: PipelineRun) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._positions: dict[str, int] = {}
+
+    def pop(self, stream: str, dtype: np.dtype) -> np.ndarray:
+        """All rows since the last call; none for a stream that the pipeline does not have."""
+        if stream not in self._run.log.streams:
+            return np.empty(0, dtype)
+        with self._lock:
+            position, end = self._positions.get(stream, 0), self._run.log.length(stream)
+            parts = []
+            while position < end:
+                rows = self._run.log.read(stream, position, end - position)
+                parts.append(rows)
+                position += len(rows)
+            self._positions[stream] = position
+        return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+class ProcessingDevice(Device):
+    """Counts, frames and results of one acquisition on one receiver, as LImA2 clients read them."""
+
+    #: The run behind each device, by device name; the receiver puts it there before it makes the device.
+    runs: ClassVar[dict[str, PipelineRun]] = {}
+
+    def init_device(self) -> None:
+        super().init_device()
+        self._run = self.runs[self.get_name()]
+        self._cursor = ResultCursor(self._run)
+        self._gone = False
+        for carrier in ("is_finished", "last_error"):
+            self.set_data_ready_event(carrier, True)
+        self._run.on_error(lambda error: self._push("last_error"))
+        self._run.on_finished(lambda: self._push("is_finished"))
+
+    def delete_device(self) -> None:
+        self._gone = True
+
+    def _push(self, carrier: str) -> None:
+        """Tell clients, from whatever thread. Nobody listens to a device that is gone."""
+        if self._gone:
+            return
+        with tango.EnsureOmniThread():
+            try:
+                self.push_data_ready_event(carrier, 0)
+            except tango.DevFailed:
+                logger.exception("%s: event on %s could not be sent", self.get_name(), carrier)
+
+    def dev_state(self) -> tango.DevState:
+        if self._run.error is not None:
+            return tango.DevState.FAULT
+        return tango.DevState.ON if self._run.finished.is_set() else tango.DevState.RUNNING
+
+    # --- counts ---------------------------------------------------------------------------------------------------
+
+    @attribute(dtype=str, doc="JSON counts of this receiver; lost frames count as holes")
+    @speaks_tango
+    def progress_counters(self) -> str:
+        counts = self._run.status().counts
+        arrived = counts.received + counts.lost
+        return json.dumps(
+            {
+                "nb_frames_source": arrived,
+                "nb_frames_input": arrived,
+                "nb_frames_processed": counts.processed + counts.invalid,
+                "nb_frames_saved": counts.saved,
+                "nb_frames_lost": counts.lost,
+                "nb_frames_invalid": counts.invalid,
+                "nb_frames_overrun": counts.overrun,
+            }
+        )
+
+    @attribute(dtype=str, doc="JSON: global index of the newest frame of each source, -1 when there is none")
+    @speaks_tango
+    def last_frames(self) -> str:
+        newest = {source: store.last_index for source, store in self._run.stores.items()}
+        return json.dumps(
+            {
+                "source_idx": newest.get(INPUT, -1),
+                "input_idx": newest.get(INPUT, -1),
+                "processed_idx": newest.get(OUTPUT, -1),
+            }
+        )
+
+    @attribute(dtype=bool, doc="sends one data-ready event when all is processed and saved")
+    @speaks_tango
+    def is_finished(self) -> bool:
+        return self._run.finished.is_set()
+
+    @attribute(dtype=str, doc="JSON of the error that ended the acquisition, or `No error`; sends a data-ready event")
+    @speaks_tango
+    def last_error(self) -> str:
+        return NO_ERROR if self._run.error is None else self._run.error.to_json()
+
+    @attribute(dtype=str, doc="software version")
+    @speaks_tango
+    def version(self) -> str:
+        return software_version()
+
+    # --- frames ---------------------------------------------------------------------------------------------------
+
+    @attribute(dtype=str, doc="JSON: shape and pixel type of the raw frames")
+    @speaks_tango
+    def input_frame_info(self) -> str:
+        return json.dumps(self._run.setup.input.to_json())
+
+    @attribute(dtype=str, doc="JSON: shape and pixel type of the processed frames")
+    @speaks_tango
+    def processed_frame_info(self) -> str:
+        output = self._run.graph.outputs.get(OUTPUT)
+        return json.dumps((self._run.setup.input if output is None else output.info).to_json())
+
+    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
+    @speaks_tango
+    def getFrame(self, index: int) -> tuple[str, bytes]:
+        return self._encoded(OUTPUT, index)
+
+    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
+    @speaks_tango
+    def getInputFrame(self, index: int) -> tuple[str, bytes]:
+        return self._encoded(INPUT, index)
+
+    def _encoded(self, source: str, index: int) -> tuple[str, bytes]:
+        if source not in self._run.stores:
+            raise NotAvailableError(f"the pipeline keeps no {source}; it keeps {', '.join(self._run.stores)}")
+        with self._run.stores[source].lease(index) as (pixels, meta):
+            return encode_frame(pixels, meta.index)
+
+    # --- results ---------------------------------------------------------------------------------------------------
+
+    @command(dtype_out="DevEncoded", doc_out="rows of ROI statistics since the last call")
+    @speaks_tango
+    def popRoiStatistics(self) -> tuple[str, bytes]:
+        return encode_rows(self._cursor.pop(ROI_STATISTICS_STREAM, ROI_STATISTICS))
+
+    @command(dtype_out="DevEncoded", doc_out="rows of ROI profiles since the last call")
+    @speaks_tango
+    def popRoiProfiles(self) -> tuple[str, bytes]:
+        return encode_rows(self._cursor.pop(ROI_PROFILES_STREAM, ROI_PROFILE))
+
+    @command(dtype_out="DevEncoded", doc_out="(recv_idx, frame_idx) of the frames since the last call")
+    @speaks_tango
+    def popFrameIdx(self) -> tuple[str, bytes]:
+        return encode_rows(self._cursor.pop(FRAME_IDX_STREAM, FRAME_IDX))
+
+
+class ProcessingDevices:
+    """The processing devices of a receiver: one per pipeline, named ``<domain>/limaprocessing/<uuid>@<rank>``."""
+
+    def __init__(self, domain: str, rank: int) -> None:
+        self._domain = domain
+        self._rank = rank
+        self._made: dict[str, tuple[str, str]] = {}
+        self._lock = threading.Lock()
+        self.server_ends = False
+
+    def device_name(self, uuid: str) -> str:
+        return f"{self._domain}/limaprocessing/{uuid}@{self._rank}"
+
+    def make(self, run: PipelineRun) -> None:
+        """Make and export the device of a run."""
+        name = self.device_name(run.uuid)
+        ProcessingDevice.runs[name] = run
+        with self._lock:
+            self._made[run.uuid] = (run.pipeline, name)
+        try:
+            tango.Util.instance().create_device(run.pipeline, name)
+        except tango.DevFailed as failure:
+            self.remove(run.uuid)
+            raise Lima2Error(f"processing device {name} cannot be made: {failure.args[0].desc}") from failure
+
+    def remove(self, uuid: str) -> None:
+        """Remove the device of a run that is erased. Harmless when there is none."""
+        with self._lock:
+            made = self._made.pop(uuid, None)
+        if made is None:
+            return
+        tango_class, name = made
+        with tango.EnsureOmniThread():
+            try:
+                if self.server_ends:
+                    tango.Database().delete_device(name)  # one made before the server is of no use here
+                else:
+                    tango.Util.instance().delete_device(tango_class, name)
+            except tango.DevFailed as failure:
+                logger.warning("processing device %s was not removed: %s", name, failure.args[0].desc)
+        ProcessingDevice.runs.pop(name, None)
+
+
+def processing_class(tango_class: str) -> type[Any]:
+    """The device class of a pipeline, by its name."""
+    return type(tango_class, (ProcessingDevice,), {"__doc__": ProcessingDevice.__doc__})

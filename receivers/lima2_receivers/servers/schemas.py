@@ -1,0 +1,52 @@
+"""JSON schemas and versions in the Tango database, where LImA2 clients look for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import tango
+from pydantic import BaseModel
+
+ACQ_PARAMS = "acq_params"
+PROC_PARAMS = "proc_params"
+
+
+def parameter_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """JSON schema of a parameter model without references: every object is spelled out, every leaf has its default.
+
+    LImA2's clients make default parameters from it and point to the place of a fault in it; references, ``allOf`` and
+    defaults of whole objects confuse them.
+    """
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    return _spelled_out(schema, definitions)
+
+
+def _spelled_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_spelled_out(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        target = deepcopy(definitions[schema["$ref"].rsplit("/", 1)[-1]])
+        beside = {key: value for key, value in schema.items() if key not in ("$ref", "default")}
+        return _spelled_out(target | beside, definitions)
+    return {key: value if key == "default" else _spelled_out(value, definitions) for key, value in schema.items()}
+
+
+def publish_schema(database: tango.Database, tango_class: str, attribute: str, model: type[BaseModel]) -> None:
+    """Put the schema of ``attribute`` of a Tango class in the database (class attribute property ``schema``)."""
+    text = json.dumps(parameter_schema(model))
+    stored = database.get_class_attribute_property(tango_class, attribute).get(attribute, {}).get("schema", [])
+    if list(stored) != [text]:
+        database.put_class_attribute_property(tango_class, {attribute: {"schema": [text]}})
+
+
+def publish_version(database: tango.Database, tango_class: str, version: str) -> None:
+    """Put the version of a Tango class in the database (class property ``Version``)."""
+    stored = database.get_class_property(tango_class, "Version").get("Version", [])
+    if list(stored) != [version]:
+        database.put_class_property(tango_class, {"Version": [version]})
