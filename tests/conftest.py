@@ -31,7 +31,7 @@ SESSION = """\
 
 
 def _shared_memory() -> set[str]:
-    return {path.name for path in Path("/dev/shm").iterdir() if path.is_file()}
+    return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("lima2", "psm_"))}
 
 
 def _children() -> dict[int, str]:

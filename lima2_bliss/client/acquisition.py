@@ -6,17 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from lima2_bliss.client.concurrency import attempt
 from lima2_bliss.client.errors_by_device import one_error, raise_failures
 from lima2_bliss.client.frames import read_frames, read_newest
 from lima2_bliss.client.masters import MasterWriter
-from lima2_bliss.client.receiver_link import ReceiverLink
+from lima2_bliss.client.receiver_link import ReceiverLink, ask_all, read_status
 from lima2_bliss.client.results import known_stream, read_results, read_rows, rows_per_frame
 from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
 from lima2_bliss.client.tango_link import DeviceLink, on_each
@@ -31,6 +29,7 @@ from lima2_bliss.contract import (
     ParameterError,
     RoundRobin,
 )
+from lima2_bliss.contract.wire import StatusRequest
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,9 @@ class Acquisition:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop()
         self.close()
 
     # --- what it is ---------------------------------------------------------------------------------------------------
@@ -162,13 +163,12 @@ class Acquisition:
         deadline = time.monotonic() + timeout_s
         with self._watch() as watch:
             while True:
-                lost = {str(error.errinfo.get("device", "")) for error in watch.lost}
                 self._known = watch.receivers
-                if all(receiver.ended or receiver.name in lost for receiver in self._known):
+                busy = [each.name for each in self._known if not each.ended and each.name not in watch.lost]
+                if not busy:
                     return
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    busy = [each.name for each in self._known if not each.ended and each.name not in lost]
                     raise DeviceTimeoutError(
                         f"acquisition {self.uuid} is not finished after {timeout_s:g} s on {', '.join(busy)}; "
                         "stop() it, or wait longer"
@@ -183,12 +183,12 @@ class Acquisition:
     def status(self) -> AcquisitionStatus:
         """Counts of all receivers now. A receiver that does not answer keeps the last that was heard of it."""
         known = []
-        for rank, link in enumerate(self._devices.links):
-            outcome = attempt(partial(link.status, self.uuid))
+        asked = ask_all(self._devices.links, StatusRequest(uuid=self.uuid))
+        for rank, (link, outcome) in enumerate(zip(self._devices.links, asked, strict=True)):
             if isinstance(outcome.error, ConnectionLostError):
                 known.append(ReceiverStatus(link.receiver, rank, self._known[rank].pipeline, reached=False))
             else:
-                known.append(ReceiverStatus(link.receiver, rank, outcome.get()))
+                known.append(ReceiverStatus(link.receiver, rank, read_status(outcome.get()[0], link.receiver)))
         self._known = known
         return self._gathered()
 
@@ -233,7 +233,7 @@ class Acquisition:
 
     def _raise_faults(self, status: AcquisitionStatus, watch: Watch) -> None:
         if watch.lost:
-            raise one_error(watch.lost)
+            raise one_error(list(watch.lost.values()))
         if status.failed:
             raise AcquisitionError("\n".join(status.errors), uuid=self.uuid)
 

@@ -15,6 +15,12 @@ Value = TypeVar("Value")
 Name = TypeVar("Name", bound=Hashable)
 
 
+def native_lock() -> Any:
+    """A lock between threads that also works when gevent has replaced those of the standard library."""
+    monkey = sys.modules.get("gevent.monkey")
+    return threading.Lock() if monkey is None else monkey.get_original("_thread", "allocate_lock")()
+
+
 @dataclass(frozen=True)
 class Outcome(Generic[Value]):
     """What a call gave: a value, or the exception that it raised."""

@@ -147,10 +147,10 @@ class Detector:
         lists every device that does not answer, `ParameterError` names every fault, `StateError` says what runs.
         Devices left in fault by an earlier acquisition are reset first (see `Acquisition.recovered`).
         """
-        if processing is None:
-            processing = self.default_parameters()[1]
         acquisition = deepcopy(acquisition)
         snapshot = look(self._control, self._receivers, self._access)
+        if processing is None:
+            processing = self.default_parameters()[1]
         recovered = repair(snapshot, self._control, self._receivers)
         processing = resolve_saving(processing, self._receivers)
         write_parameters(self._control, self._receivers, acquisition, processing)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
-from lima2_bliss.client.concurrency import gevent_is_in_charge
-from lima2_bliss.contract import ConnectionLostError, DeviceTimeoutError, ProtocolError
+from lima2_bliss.client.concurrency import Outcome, attempt, gevent_is_in_charge
+from lima2_bliss.contract import ConnectionLostError, ProtocolError
 from lima2_bliss.contract.wire import HelloRequest, PipelineStatus, Request, StatusRequest, decode_reply, encode_request
 
 DEFAULT_TIMEOUT_S = 2.0
@@ -80,24 +84,33 @@ class ReceiverLink:
 
     def ask(self, request: Request, timeout_s: float | None = None) -> Reply:
         """The reply to a request; `ConnectionLostError` when the receiver is silent for ``timeout_s``."""
-        channel = self._take()
-        kept = False
-        try:
+        with self._channel() as channel:
             channel.send(request)
-            reply = channel.receive(self.timeout_s if timeout_s is None else timeout_s)
-            if reply is None:
-                raise ConnectionLostError(
-                    f"{self.receiver} is silent at {self.endpoint}: its process may have ended; start it again",
-                    device=self.receiver,
-                )
-            kept = True
-        finally:
-            # An error reply leaves the socket in order; only silence or a broken protocol spoils it.
-            if kept or not channel.outstanding:
-                self._give_back(channel)
-            else:
-                channel.close()
+            return self._reply(channel, self.timeout_s if timeout_s is None else timeout_s)
+
+    def _reply(self, channel: Channel, timeout_s: float) -> Reply:
+        reply = channel.receive(timeout_s)
+        if reply is None:
+            raise ConnectionLostError(
+                f"{self.receiver} is silent at {self.endpoint}: its process may have ended; start it again",
+                device=self.receiver,
+            )
         return reply
+
+    @contextmanager
+    def _channel(self) -> Iterator[Channel]:
+        """A socket that goes back to the idle ones, unless a reply is still to come."""
+        with self._lock:
+            channel = self._free.pop() if self._free else None
+        channel = channel or self.open()
+        try:
+            yield channel
+        finally:
+            if channel.outstanding:
+                channel.close()
+            else:
+                with self._lock:
+                    self._free.append(channel)
 
     def open(self) -> Channel:
         """A socket of one's own, for requests that overlap; close it after use."""
@@ -118,15 +131,20 @@ class ReceiverLink:
         for channel in channels:
             channel.close()
 
-    def _take(self) -> Channel:
-        with self._lock:
-            if self._free:
-                return self._free.pop()
-        return self.open()
 
-    def _give_back(self, channel: Channel) -> None:
-        with self._lock:
-            self._free.append(channel)
+def ask_all(links: Sequence[ReceiverLink], request: Request, timeout_s: float | None = None) -> list[Outcome[Reply]]:
+    """Ask all receivers the same at the same time; the outcome of each, in order."""
+    with ExitStack() as stack:
+        channels = [stack.enter_context(link._channel()) for link in links]
+        for channel in channels:
+            channel.send(request.model_copy())
+        deadline = time.monotonic() + max(
+            (link.timeout_s if timeout_s is None else timeout_s for link in links), default=0
+        )
+        return [
+            attempt(partial(link._reply, channel, max(deadline - time.monotonic(), 0)))
+            for link, channel in zip(links, channels, strict=True)
+        ]
 
 
 def reply_number(head: Any) -> int:
@@ -145,8 +163,3 @@ def read_status(reply: dict[str, Any], receiver: str) -> PipelineStatus:
         return PipelineStatus.model_validate(known)
     except (ValueError, AttributeError) as error:
         raise ProtocolError(f"{receiver} sent a status that is none ({json.dumps(content)[:80]}): {error}") from None
-
-
-def timed_out(receiver: str, what: str, timeout_s: float) -> DeviceTimeoutError:
-    """The error for something that a receiver did not reach in time."""
-    return DeviceTimeoutError(f"{receiver}: {what} not reached within {timeout_s:g} s", device=receiver)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import tango
 
-from lima2_bliss.client.concurrency import Outcome, Value, apart, concurrently
+from lima2_bliss.client.concurrency import Outcome, Value, apart, concurrently, native_lock
 from lima2_bliss.contract import TANGO_REASON, ConnectionLostError, DeviceTimeoutError, Lima2Error, error_from_json
 
 DEFAULT_TIMEOUT_S = 5.0
@@ -71,7 +70,7 @@ class DeviceLink:
         self.timeout_s = timeout_s
         self._make = proxy or plain_proxy
         self._proxy: Any = None
-        self._lock = threading.Lock()
+        self._lock = native_lock()
 
     def read(self, *attributes: str) -> list[Any]:
         """Values of the attributes, in one round trip."""
@@ -137,6 +136,7 @@ class DeviceLink:
         with self._lock:
             if self._proxy is None:
                 proxy = self._make(self.name)
+                proxy.ping()  # setting the time-out would hide why there is no connection
                 proxy.set_timeout_millis(int(self.timeout_s * 1000))
                 self._proxy = proxy
             return self._proxy

@@ -16,6 +16,7 @@ from lima2_bliss.contract import (
     ConnectionLostError,
     DeviceTimeoutError,
     Lima2Error,
+    error_from_json,
 )
 from lima2_bliss.contract.states import state_from_tango
 from lima2_bliss.contract.wire import PipelineStatus, ResultsRequest
@@ -87,9 +88,9 @@ class Watch:
         return [follower.status for follower in self._followers]
 
     @property
-    def lost(self) -> list[Lima2Error]:
-        """Why receivers are given up, each naming its receiver."""
-        return [follower.lost for follower in self._followers if follower.lost is not None]
+    def lost(self) -> dict[str, Lima2Error]:
+        """Receivers that are given up, and why (each error names its receiver)."""
+        return {each.link.receiver: each.lost for each in self._followers if each.lost is not None}
 
     def next(self, timeout_s: float, hold_s: Callable[[], float] = lambda: 0.0) -> None:
         """Wait for news of any receiver or of control, at most ``timeout_s``.
@@ -189,14 +190,7 @@ class Watch:
             raise ConnectionLostError(f"control was lost in the acquisition: {what}", device=self._control.name)
         state, error = outcome.get()
         if state_from_tango(str(state)) is AcqState.FAULT:
-            raise AcquisitionError(f"control {self._control.name} failed: {plain(str(error))}")
-
-
-def plain(error_json: str) -> str:
-    """The sentence inside an error's JSON text."""
-    from lima2_bliss.contract import error_from_json
-
-    return error_from_json(error_json).what
+            raise AcquisitionError(f"control {self._control.name} failed: {error_from_json(str(error)).what}")
 
 
 def nothing_yet(name: str, rank: int, uuid: str) -> ReceiverStatus:

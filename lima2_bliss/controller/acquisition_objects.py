@@ -132,6 +132,12 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             else:
                 channel.define(definition)
 
+    @property
+    def images_processed(self) -> int:
+        """Images of this scan that are processed by now."""
+        status = None if self._run is None else self._run.outcome.status
+        return 0 if status is None else status.processed
+
     # --- while the scan runs --------------------------------------------------------------------------------------
 
     def start(self) -> None:

@@ -83,7 +83,7 @@ def make_counters(
 def counter_groups(counters: Mapping[str, DetectorCounter], rois: Iterable[str]) -> Any:
     """Groups of counters by name: images, rois, profiles, status, preview, one per ROI, and `default`.
 
-    `default` is what a scan takes when it is given the detector: all but status and preview.
+    `default` is what a scan takes when it is given the detector: all but status.
     """
     every = list(counters.values())
     groups = {
@@ -92,5 +92,5 @@ def counter_groups(counters: Mapping[str, DetectorCounter], rois: Iterable[str])
     }
     for roi in rois:
         groups[roi] = counter_namespace([counters[name] for name in statistics_names(roi)])
-    groups["default"] = counter_namespace([c for c in every if c.group not in ("status", "preview")])
+    groups["default"] = counter_namespace([c for c in every if c.group != "status"])
     return counter_namespace(groups)

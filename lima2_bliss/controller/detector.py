@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from bliss import global_map
-from bliss.common.logtools import log_warning
 from bliss.common.protocols import HasMetadataForScanExclusive, counter_namespace
 from bliss.common.utils import autocomplete_property
 from bliss.controllers.counter import CounterController
@@ -20,6 +19,7 @@ from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
 from lima2_bliss.controller.compatibility import TextSetting
 from lima2_bliss.controller.configuration import Configuration, configuration
 from lima2_bliss.controller.connection import Connection, detector_shape
+from lima2_bliss.controller.continuous_scan import continuous_scan
 from lima2_bliss.controller.counters import check_free, counter_groups, make_counters
 from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged
 from lima2_bliss.controller.metadata import detector_metadata
@@ -77,7 +77,6 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         )
         self._publisher = PublisherClient(self._configuration.publisher)
         self._outcome = Outcome()
-        self._failure = ""
         self._last: Acquisition | None = None
         defaults = self._configuration.defaults
         self._acquisition = SettingsSection(
@@ -291,12 +290,9 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
     def prepare_acquisition(
         self, acquisition: dict[str, Any], processing: dict[str, Any], request: ScanRequest
     ) -> Acquisition:
-        """Prepare all devices; after a failure they are repaired first, and the user is told."""
+        """Prepare all devices; after a failure they are repaired first, and the client's warning says so."""
         prepared = self._connection.prepare(acquisition, processing, stepwise=request.trigger == "software")
-        if prepared.recovered:
-            log_warning(self, "%s has recovered: %s", self.name, "; ".join(prepared.recovered))
         self._last = prepared
-        self._failure = ""
         return prepared
 
     def abandon(self, acquisition: Acquisition) -> None:
@@ -311,8 +307,8 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         self._outcome = outcome
 
     def note_failure(self, error: Exception) -> None:
-        """Keep why the acquisition of the present scan failed."""
-        self._failure = str(error)
+        """The acquisition of the present scan has failed: what is known of the detector may have changed."""
+        _log.info("%s: the acquisition failed: %s", self.name, error)
         self._connection.forget()
 
     @property
@@ -325,6 +321,21 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         return detector_metadata(
             self.settings_now(), self._connection.info_if_known(), self.detector_shape(), self._configuration.metadata
         )
+
+    def take(
+        self,
+        nb_images: int,
+        expo_time: float,
+        *counters: Any,
+        latency_time: float | None = None,
+        save: bool = True,
+        run: bool = True,
+    ) -> Any:
+        """Scan of images at the detector's own rate, ``expo_time`` [s] each; 0 images: until Ctrl-C.
+
+        ``counters``: only these instead of the detector's default ones.
+        """
+        return continuous_scan(self, nb_images, expo_time, counters, latency_time, save, run)
 
     # --- by hand --------------------------------------------------------------------------------------------------
 

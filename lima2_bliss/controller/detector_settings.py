@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -86,7 +87,7 @@ class DetectorSettings:
         known = self._known()
         for name, value in values.items():
             if name not in known:
-                raise ParameterError(f"{self._title} has no {name!r}; settings: {', '.join(known) or 'none'}")
+                raise self._unknown(name, known)
             if not _same_kind(value, known[name]):
                 kind = type(known[name]).__name__
                 raise ParameterError(f"{self._title}[{name!r}] = {value!r}: must be of type {kind}")
@@ -107,7 +108,12 @@ class DetectorSettings:
         inside = {key[len(name) + 1 :]: value for key, value in values.items() if key.startswith(f"{name}.")}
         if inside:
             return nest(inside)
-        raise ParameterError(f"{self._title} has no {name!r}; settings: {', '.join(values) or 'none'}")
+        raise self._unknown(name, values)
+
+    def _unknown(self, name: str, known: Mapping[str, Any]) -> ParameterError:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        return ParameterError(f"{self._title} has no {name!r}; {hint}Type {self._title} to see all settings")
 
     def __setitem__(self, name: str, value: Any) -> None:
         self.update({name: value})

@@ -22,13 +22,14 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Waits:
     """Limits of waiting, seconds. ``point_s`` comes on top of the exposure, ``stop_s`` holds after Ctrl-C, ``failed_s``
-    after a failure; ``failure_s`` is what the scan has to end a point that failed.
+    after a failure, ``detach_s`` after that; ``failure_s`` is what the scan has to end a point that failed.
     """
 
     point_s: float = 10.0
     end_s: float = 60.0
     stop_s: float = 1.5
-    failed_s: float = 1.2
+    failed_s: float = 1.0
+    detach_s: float = 0.3
     failure_s: float = 1.0
     publish_s: float = 10.0
 
@@ -177,11 +178,22 @@ class ScanRun:
         else:
             self._task.join(self._waits.failed_s)
         if not self._task.ready():
-            if self.error is None:
-                _log.warning("images are still being saved; the files will be complete when the receivers are idle")
-            self._task.kill(block=False)
-            self._give_up_publishing("the scan ended before all was published")
-            self._finish_up(None)
+            self._detach()
+
+    def _detach(self) -> None:
+        """Let the scan end now; the last images are saved in the background, and the master file is written then."""
+        if self.error is None:
+            _log.warning("images are still being saved; the files are complete when the receivers are idle")
+        status = self.outcome.status
+        saved = status.processed if status is not None and self.acquisition.master_files else None
+        publishing, self._publishing = self._publishing, None
+        if publishing is not None:
+            try:
+                publishing.finish(saved, self._waits.detach_s)
+                saved = None
+            except Lima2Error as error:
+                publishing.abort(f"the scan ended before all was published: {error}")
+        self._finish_up(saved)
 
     def _follow(self) -> None:
         try:
@@ -214,7 +226,7 @@ class ScanRun:
         if self._stop_task is not None:
             self._stop_task.join()
         try:
-            self.outcome.files = self.acquisition.close(self._waits.stop_s if limited else self._waits.end_s)
+            self.outcome.files = self.acquisition.close(self._waits.end_s)
             # what is known now; asking a receiver that is gone would take its time
             self.outcome.status = self.acquisition.wait(lambda status: True)
             if self.outcome.files:

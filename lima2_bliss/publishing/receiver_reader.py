@@ -75,7 +75,8 @@ class ReceiverReader:
             with self._connect(self._rank) as receiver:
                 error = self._read(receiver)
         except Lima2Error as caught:
-            error = caught
+            named = self._name in caught.what
+            error = caught if named else type(caught)(f"receiver {self._name}: {caught.what}", **caught.errinfo)
         except Exception as caught:  # noqa: BLE001 - whatever it is, the publication must learn of it
             _log.exception("%s: reading rows of %s failed", self._job.uuid, self._name)
             error = ProtocolError(f"reading rows of receiver {self._name} failed: {caught!r}")

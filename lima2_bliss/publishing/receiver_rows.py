@@ -13,6 +13,7 @@ import numpy as np
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from lima2_bliss.client.receiver_link import read_status
 from lima2_bliss.contract import ConnectionLostError, DeviceTimeoutError, NotAvailableError
 from lima2_bliss.contract.errors import error_from_json
 from lima2_bliss.contract.wire import (
@@ -80,7 +81,7 @@ class ReceiverRows:
     def rows(self) -> tuple[PipelineStatus, dict[str, np.ndarray]]:
         """The answer to `ask_rows`."""
         reply, parts = self._answer()
-        return PipelineStatus.model_validate(reply["status"]), decode_rows(reply, parts)
+        return read_status(reply, self.address.name), decode_rows(reply, parts)
 
     def frame(self, uuid: str, source: str, index: int) -> tuple[int, np.ndarray]:
         """(global index, pixels of shape (channels, height, width)) of a frame; -1 is the newest."""

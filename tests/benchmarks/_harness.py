@@ -56,7 +56,9 @@ def running_stack() -> Iterator[Stack]:
 def run_session(stack: Stack, code: str, timeout_s: float = 600.0) -> dict[str, Any]:
     """Run BLISS code in session `demo`; the code calls ``answer(dict)`` once with what it measured."""
     prelude = f"""\
-import json, sys, time
+import json, sys, time, warnings
+from bliss.common import axis  # shows every deprecation once
+warnings.filterwarnings("ignore", category=DeprecationWarning)
 from bliss.config import static
 session = static.get_config().get("demo")
 session.setup()

@@ -1,7 +1,7 @@
 """Speed of the kernels on one thread, against a copy of the same number of bytes.
 
-GB/s counts what a kernel must read and write (frame, maps, result); the ratio compares with ``np.copyto`` that reads and
-writes as many bytes in all. A ratio of 1 means limited by memory.
+GB/s counts what a kernel must read and write (frame, maps, result); the ratio compares with an ``np.copyto`` that reads
+and writes as many bytes in all. A ratio of 1 means limited by memory.
 """
 
 from __future__ import annotations
@@ -53,10 +53,8 @@ def copy_s(nbytes: int) -> float:
 def rectangles(shape: tuple[int, int]) -> list[tuple[int, int, int, int]]:
     """Four ROIs of a sixteenth of the image each."""
     height, width = shape[0] // 4, shape[1] // 4
-    return [(width // 2, height, width, height), (2 * width, height, width, height)] + [
-        (width, 2 * height, width, height),
-        (3 * width, 3 * height, width, height),
-    ]
+    corners = ((width // 2, height), (2 * width, height), (width, 2 * height), (3 * width, 3 * height))
+    return [(x, y, width, height) for x, y in corners]
 
 
 def cases(shape: tuple[int, int], dtype: str) -> dict[str, tuple[Callable[[], object], int]]:

@@ -148,7 +148,7 @@ def test_detector_settings_are_named_with_dots():
 
 def test_detector_settings_refuse_what_the_server_does_not_know():
     settings = detector_settings()
-    with pytest.raises(ParameterError, match=r"no 'generator\.sed'; settings: generator\.type"):
+    with pytest.raises(ParameterError, match=r"no 'generator\.sed'; did you mean 'generator\.seed'"):
         settings["generator.sed"] = 5
     with pytest.raises(ParameterError, match=r"generator\.seed.*must be of type int"):
         settings["generator.seed"] = "five"

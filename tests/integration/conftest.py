@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lima2_bliss.stack import Stack
+
+PROMPT = re.compile(r"(?m)^[A-Z0-9_]+ \[(\d+)\]:")
 
 _numbers = itertools.count()
 
@@ -23,6 +26,7 @@ class Shell:
     """A real BLISS shell in a tmux pane: type into it, read its screen."""
 
     def __init__(self, env: dict[str, str], session: str = "tests", width: int = 160, height: int = 50) -> None:
+        self._last_screen: str | None = None
         self._socket = f"lima2-{os.getpid()}-{next(_numbers)}"
         bliss = Path(sys.executable).parent / "bliss"
         keep = {key: env[key] for key in env if re.fullmatch(r"[A-Z_0-9]+", key)}
@@ -39,6 +43,8 @@ class Shell:
 
     def screen(self) -> str:
         """Everything that was on the screen so far."""
+        if self._last_screen is not None:
+            return self._last_screen
         return self._tmux("capture-pane", "-p", "-J", "-S", "-20000")
 
     def type(self, line: str) -> None:
@@ -64,35 +70,78 @@ class Shell:
 
     def run(self, line: str, timeout_s: float = 60.0) -> str:
         """Type a line, wait for the next prompt, give what was printed between."""
-        before = len(self._prompts())
+        before = self._last_prompt()[0]
         self.type(line)
-        deadline = time.monotonic() + timeout_s
-        while len(self._prompts()) <= before:
-            if time.monotonic() > deadline:
-                pytest.fail(f"no prompt {timeout_s} s after {line!r}; the screen:\n{self.screen()[-6000:]}")
-            time.sleep(0.05)
-        screen, prompts = self.screen(), self._prompts()
-        return screen[prompts[before - 1] : prompts[-1]]
+        return self.finish(before, timeout_s)
 
-    def _prompts(self) -> list[int]:
-        return [found.start() for found in re.finditer(r"(?m)^[A-Z0-9_]+ \[\d+\]:", self.screen())]
+    def begin(self, line: str) -> int:
+        """Type a line and do not wait; what it gives is to be handed to `finish`."""
+        before = self._last_prompt()[0]
+        self.type(line)
+        return before
+
+    def finish(self, begun: int, timeout_s: float = 60.0) -> str:
+        """Wait for the prompt after the line that was typed at prompt ``begun``; what was printed between."""
+        deadline = time.monotonic() + timeout_s
+        while (now := self._last_prompt())[0] <= begun:
+            if time.monotonic() > deadline:
+                pytest.fail(f"no prompt within {timeout_s} s; the screen:\n{self.screen()[-6000:]}")
+            time.sleep(0.02)
+        _, end, screen = now
+        typed = [match.end() for match in PROMPT.finditer(screen, 0, end) if int(match[1]) == begun]
+        return screen[typed[-1] : end]
+
+    def _last_prompt(self) -> tuple[int, int, str]:
+        """Number and place of the newest prompt, and the screen that it is on."""
+        screen = self.screen()
+        numbers = [(int(match[1]), match.start()) for match in PROMPT.finditer(screen)]
+        return (*max(numbers, default=(0, 0)), screen)
 
     def close(self) -> None:
-        """End the pane and everything in it."""
+        """End the pane and everything in it; returns when the shell's process is gone. Its screen stays readable."""
+        if self._last_screen is not None:
+            return
+        self._last_screen = self.screen()
+        shell = psutil.Process(int(self._tmux("display-message", "-p", "#{pane_pid}")))
+        running = [shell, *shell.children(recursive=True)]
         subprocess.run(["tmux", "-L", self._socket, "kill-server"], env=self._env, capture_output=True, timeout=20)
+        _, left = psutil.wait_procs(running, timeout=10)
+        for process in left:
+            process.kill()
 
 
-@pytest.fixture
-def shell(stack: Stack, tmp_path: Path, artifacts: Path, request: pytest.FixtureRequest) -> Iterator[Shell]:
-    """A BLISS shell of session `tests` at its prompt, saving below a temporary directory; its transcript is kept."""
-    running = Shell(stack.environment())
+@pytest.fixture(scope="module")
+def open_shell(stack: Stack, artifacts: Path) -> Iterator[Callable[[str, Path], Shell]]:
+    """Opens BLISS shells of session `tests`: ``open_shell(name, data_path)``. Each is at its prompt, saves below
+    ``data_path`` and leaves its transcript as artefact ``NAME.txt``; all are closed with the module.
+    """
+    opened: list[tuple[str, Shell]] = []
+
+    def one_more(name: str, data_path: Path) -> Shell:
+        shell = Shell(stack.environment())
+        opened.append((name, shell))
+        shell.wait(r"TESTS \[\d+\]:", 60)
+        shell.run(f"SCAN_SAVING.base_path = {str(data_path)!r}")
+        return shell
+
     try:
-        running.wait(r"TESTS \[\d+\]:", 60)
-        running.run(f"SCAN_SAVING.base_path = {str(tmp_path)!r}")
-        yield running
-        (artifacts / f"{request.node.name}.txt").write_text(running.screen())
+        yield one_more
     finally:
-        running.close()
+        for name, shell in opened:
+            (artifacts / f"{name}.txt").write_text(shell.screen())
+            shell.close()
+
+
+@pytest.fixture(scope="module")
+def data_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the scans of a module's shell are saved."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def shell(open_shell: Callable[[str, Path], Shell], data_path: Path, request: pytest.FixtureRequest) -> Shell:
+    """A BLISS shell that the tests of a module share."""
+    return open_shell(f"{request.module.__name__.rpartition('.')[2]}_transcript", data_path)
 
 
 @pytest.fixture(scope="module")

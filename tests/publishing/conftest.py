@@ -253,11 +253,11 @@ def until() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def blissdata2_python() -> str:
-    """Python of an environment with blissdata 2.4 (LIMA2_BLISSDATA2_PYTHON): consumers of tomorrow."""
-    python = os.environ.get("LIMA2_BLISSDATA2_PYTHON", "")
-    if not python:
-        pytest.skip("LIMA2_BLISSDATA2_PYTHON names no Python with blissdata 2.4")
-    return python
+    """Python of an environment with blissdata 2.4: consumers of tomorrow."""
+    python = Path(__file__).parents[2] / ".venv-blissdata2" / "bin" / "python"
+    if not python.is_file():
+        pytest.fail("no environment with blissdata 2.4; make it with: make setup-consumer")
+    return str(python)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ while count < total:
     first = first or now
     delays.append(now - np.asarray(stamps)); count += len(stamps)
 delays = np.concatenate(delays) * 1e3
-print(json.dumps({"rows": count, "reads": 0, "p50_ms": round(float(np.percentile(delays, 50)), 3),
+print(json.dumps({"rows": count, "p50_ms": round(float(np.percentile(delays, 50)), 3),
     "p99_ms": round(float(np.percentile(delays, 99)), 3), "max_ms": round(float(delays.max()), 3),
     "rows_per_s": round(count / max(now - first, 1e-9))}), flush=True)
 """

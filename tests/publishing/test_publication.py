@@ -151,6 +151,15 @@ def test_a_receiver_that_never_answers_is_named_within_the_time_limit(make_setup
     assert "test/receiver/1 cannot be reached" in status.error
 
 
+def test_an_acquisition_that_a_receiver_does_not_know_is_an_error_that_names_both(make_setup):
+    setup = make_setup(1)
+    setup.receivers[0].pipelines["other"] = setup.receivers[0].pipelines.pop(setup.job.uuid)
+    status = setup.publish().wait_end(5)
+    assert status.state == "failed"
+    assert "test/receiver/1" in status.error
+    assert setup.job.uuid in status.error
+
+
 def test_finish_does_not_wait_for_ever_for_a_receiver_that_hangs(make_setup):
     setup = make_setup(2, nb_frames=10)
     publication = setup.publish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,29 +16,21 @@ from tango_bench import TangoBench
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TangoBench]:
     bench = TangoBench(tmp_path_factory.mktemp("tango"), {"sim": 2})
-    os.environ["TANGO_HOST"] = bench.host
     try:
         bench.start_detector("sim", 2)
         yield bench
     finally:
         bench.close()
-        os.environ.pop("TANGO_HOST", None)
 
 
 @pytest.fixture
 def own_bench(tmp_path: Path) -> Iterator[TangoBench]:
     """A database for a test that kills servers; nothing runs on it yet."""
     bench = TangoBench(tmp_path / "tango", {"sim": 2})
-    before = os.environ.get("TANGO_HOST")
-    os.environ["TANGO_HOST"] = bench.host
     try:
         yield bench
     finally:
         bench.close()
-        if before is None:
-            os.environ.pop("TANGO_HOST", None)
-        else:
-            os.environ["TANGO_HOST"] = before
 
 
 @pytest.fixture

@@ -54,6 +54,10 @@ class TangoBench:
     def environment(self) -> dict[str, str]:
         return os.environ | {"TANGO_HOST": self.host}
 
+    def proxy(self, device: str) -> tango.DeviceProxy:
+        """A proxy on this database (TANGO_HOST counts only the first time in a process)."""
+        return tango.DeviceProxy(f"tango://{self.host}/{device}", green_mode=tango.GreenMode.Synchronous)
+
     def log(self, name: str) -> str:
         return (self.folder / f"{name.replace('/', '_')}.log").read_text()
 
@@ -75,11 +79,13 @@ class TangoBench:
 
         until(answers, START_TIMEOUT_S, name)
 
-    def start_detector(self, name: str, receivers: int) -> None:
-        """Control and receivers of a detector."""
+    def start_detector(self, name: str, receivers: int, access: bool = False) -> None:
+        """Control, receivers and perhaps the image device of a detector."""
         for rank in range(receivers):
             self.start("lima2-receiver", f"{name}_{rank + 1}", f"id00/limareceiver/{name}{rank + 1}")
         self.start("lima2-control", name, f"id00/limacontrol/{name}")
+        if access:
+            self.start("lima2-access", name, f"id00/limaimage/{name}")
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a server that is expected to end by itself."""

@@ -15,8 +15,8 @@ TriggerMode = Literal["internal", "software", "external", "gate"]
 class Point(Parameters):
     """Column x and row y, pixels."""
 
-    x: int = Field(0, ge=0)
-    y: int = Field(0, ge=0)
+    x: int = Field(0, ge=0, description="columns [px]")
+    y: int = Field(0, ge=0, description="rows [px]")
 
 
 class Rectangle(Parameters):
@@ -29,8 +29,8 @@ class Rectangle(Parameters):
 class Binning(Parameters):
     """Pixels summed into one, along x and y."""
 
-    x: int = Field(1, ge=1, le=64)
-    y: int = Field(1, ge=1, le=64)
+    x: int = Field(1, ge=1, le=64, description="columns summed into one")
+    y: int = Field(1, ge=1, le=64, description="rows summed into one")
 
 
 class Acquisition(Parameters):
@@ -49,44 +49,44 @@ class Image(Parameters):
 
     binning: Binning = Binning()
     roi: Rectangle = Rectangle()
-    flip: Flip = "none"
-    rotation: Rotation = "none"
+    flip: Flip = Field("none", description="mirror the columns (left_right), the rows (up_down), or both")
+    rotation: Rotation = Field("none", description="clockwise (cw) or counter-clockwise (ccw) [degrees]")
 
 
 class Shutter(Parameters):
     """Kept for LImA2 clients."""
 
-    mode: Literal["manual"] = "manual"
+    mode: Literal["manual"] = Field("manual", description="kept for LImA2 clients; no effect")
 
 
 class HardwareAccumulation(Parameters):
     """Kept for LImA2 clients; accumulation is done by the pipeline (``accumulation`` of the processing parameters)."""
 
-    nb_frames: int = Field(1, ge=1)
-    expo_time: int = Field(1000, ge=1)
-    saturated_threshold: int = Field(0, ge=0)
+    nb_frames: int = Field(1, ge=1, description="kept for LImA2 clients; no effect")
+    expo_time: int = Field(1000, ge=1, description="kept for LImA2 clients; no effect")
+    saturated_threshold: int = Field(0, ge=0, description="kept for LImA2 clients; no effect")
 
 
 class Video(Parameters):
     """Kept for LImA2 clients."""
 
-    auto_exposure_mode: Literal["off"] = "off"
+    auto_exposure_mode: Literal["off"] = Field("off", description="kept for LImA2 clients; no effect")
 
 
 class Alignment(Parameters):
     """Kept for LImA2 clients."""
 
-    col_alignment: int = Field(1, ge=1)
-    row_alignment: int = Field(8, ge=1)
-    header: int = Field(0, ge=0)
-    footer: int = Field(0, ge=0)
+    col_alignment: int = Field(1, ge=1, description="kept for LImA2 clients; no effect")
+    row_alignment: int = Field(8, ge=1, description="kept for LImA2 clients; no effect")
+    header: int = Field(0, ge=0, description="kept for LImA2 clients; no effect")
+    footer: int = Field(0, ge=0, description="kept for LImA2 clients; no effect")
 
 
 class Slice(Parameters):
     """Kept for LImA2 clients."""
 
-    start: int = Field(0, ge=0)
-    stride: int = Field(1, ge=1)
+    start: int = Field(0, ge=0, description="kept for LImA2 clients; no effect")
+    stride: int = Field(1, ge=1, description="kept for LImA2 clients; no effect")
 
 
 class Transfer(Parameters):

@@ -1,12 +1,47 @@
-"""Parameter models as Markdown tables, for the reference documentation and command-line help."""
+"""Parameter models as Markdown tables. The reference page is made by::
+
+    python -m lima2_bliss.contract.parameters.describe doc/reference/parameters.md
+
+It fills what stands between ``<!-- parameters: MODULE:MODEL -->`` and ``<!-- end -->``.
+"""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lima2_bliss.contract.errors import ParameterError
 from lima2_bliss.contract.parameters.strict import Parameters
+
+_MARKED = re.compile(r"(<!-- parameters: (?P<model>[\w.]+:\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+#: Limits of a value: key of the JSON schema, sign.
+_LIMITS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A parameter: dotted name, what is allowed, default as JSON (empty if it must be given), meaning."""
+
+    name: str
+    allowed: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Parameters that stand together, and what is said of them as a whole."""
+
+    name: str
+    meaning: str
+    leaves: tuple[Leaf, ...]
 
 
 def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -16,39 +51,90 @@ def _resolved(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, 
 
 def _allowed(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "const" in schema:
-        return json.dumps(schema["const"])
+        return f"`{json.dumps(schema['const'])}`"
     if "enum" in schema:
-        return ", ".join(json.dumps(value) for value in schema["enum"])
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(_allowed(_resolved(each, definitions), definitions) for each in schema["anyOf"])
+    if "prefixItems" in schema:
+        return f"{len(schema['prefixItems'])} x {_allowed(schema['prefixItems'][0], definitions)}"
     if schema.get("type") == "array":
         items = _resolved(schema.get("items", {}), definitions)
         inner = items.get("title") if "properties" in items else _allowed(items, definitions)
         return f"list of {inner}"
-    limits = [
-        f"{sign} {schema[key]}"
-        for key, sign in (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
-        if key in schema
-    ]
+    limits = [f"{sign} {schema[key]:.12g}" for key, sign in _LIMITS if key in schema]
     return " ".join([str(schema.get("type", "any")), *limits])
 
 
-def _leaves(
-    schema: dict[str, Any], definitions: dict[str, Any], path: str, default: Any
-) -> Iterator[tuple[str, str, str, str]]:
-    for key, raw in schema.get("properties", {}).items():
-        leaf = _resolved(raw, definitions)
-        here = f"{path}.{key}" if path else key
-        given = default.get(key) if isinstance(default, dict) else leaf.get("default")
-        if "properties" in leaf:
-            yield from _leaves(leaf, definitions, here, given)
-        else:
-            yield here, _allowed(leaf, definitions), json.dumps(given), str(leaf.get("description", ""))
-
-
-def markdown_table(model: type[Parameters]) -> str:
-    """One row per leaf of a parameter model: name, what is allowed, default, meaning."""
+def sections(model: type[Parameters]) -> list[Section]:
+    """All parameters of a model, section by section; the model's own come first, under an empty name."""
     schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    return list(_sections(schema, definitions, "", None))
+
+
+def _sections(schema: dict[str, Any], definitions: dict[str, Any], path: str, default: Any) -> Iterator[Section]:
+    leaves: list[Leaf] = []
+    below: list[Section] = []
+    for key, raw in schema.get("properties", {}).items():
+        field = _resolved(raw, definitions)
+        name = f"{path}.{key}" if path else key
+        given = default[key] if isinstance(default, dict) and key in default else field.get("default")
+        if "properties" in field:
+            below.extend(_sections(field, definitions, name, given))
+        else:
+            required = "default" not in field and given is None and key in schema.get("required", ())
+            value = "" if required else json.dumps([] if given is None and field.get("type") == "array" else given)
+            leaves.append(Leaf(name, _allowed(field, definitions), value, field.get("description", "")))
+    if leaves or not path:
+        yield Section(path, inspect.cleandoc(schema.get("description", "")), tuple(leaves))
+    yield from below
+
+
+def markdown_table(leaves: Sequence[Leaf]) -> str:
+    """One row per parameter."""
     rows = ["| parameter | allowed | default | meaning |", "|---|---|---|---|"]
-    defaults = model().model_dump(mode="json")
-    for name, allowed, default, meaning in _leaves(schema, schema.get("$defs", {}), "", defaults):
-        rows.append(f"| `{name}` | {allowed} | `{default}` | {meaning} |")
+    for leaf in leaves:
+        default = f"`{leaf.default}`" if leaf.default else "must be given"
+        rows.append(f"| `{leaf.name}` | {leaf.allowed} | {default} | {leaf.meaning} |")
     return "\n".join(rows)
+
+
+def markdown(model: type[Parameters]) -> str:
+    """All parameters of a model: for each section its meaning and a table."""
+    parts = []
+    for section in sections(model):
+        if section.meaning:
+            meaning = section.meaning.replace("``", "`")
+            parts.append(f"**`{section.name}`** {meaning}" if section.name else meaning)
+        if section.leaves:
+            parts.append(markdown_table(section.leaves))
+    return "\n\n".join(parts)
+
+
+def load_model(name: str) -> type[Parameters]:
+    """The model ``MODULE:MODEL``; `ParameterError` when there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ParameterError(f"{name} cannot be loaded: {error}; give MODULE:MODEL of a parameter model") from error
+    if not (inspect.isclass(found) and issubclass(found, Parameters)):
+        raise ParameterError(f"{name} is no parameter model; give MODULE:MODEL of one")
+    return found
+
+
+def filled(page: str) -> str:
+    """``page`` with fresh tables between its marks."""
+    return _MARKED.sub(lambda found: f"{found[1]}\n{markdown(load_model(found['model']))}\n\n{found[3]}", page)
+
+
+def main() -> None:
+    """Refresh the pages named on the command line."""
+    for name in sys.argv[1:]:
+        path = Path(name)
+        path.write_text(filled(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,7 @@ from lima2_bliss.contract.parameters.strict import Parameters
 class Fifo(Parameters):
     """Frames that may wait between source and pipeline; beyond, a frame is lost and counted as overrun."""
 
-    nb_fifo_frames: int = Field(100, ge=2, le=100_000)
+    nb_fifo_frames: int = Field(100, ge=2, le=100_000, description="frames that may wait, per receiver")
 
 
 class Buffers(Parameters):
@@ -30,14 +30,14 @@ class Buffers(Parameters):
 class Threads(Parameters):
     """Worker threads of the pipeline on each receiver."""
 
-    nb_threads: int = Field(1, ge=1, le=256)
+    nb_threads: int = Field(1, ge=1, le=256, description="threads for the stateless nodes, per receiver")
 
 
 class Accumulation(Parameters):
     """Sum of ``nb_frames`` consecutive frames into one."""
 
-    enabled: bool = False
-    nb_frames: int = Field(1, ge=1, le=1_000_000)
+    enabled: bool = Field(False, description="sum at all")
+    nb_frames: int = Field(1, ge=1, le=1_000_000, description="frames in one sum; acq.nb_frames is a multiple of it")
 
     @property
     def depth(self) -> int:
@@ -47,8 +47,8 @@ class Accumulation(Parameters):
 class OptionalPath(Parameters):
     """A correction map: HDF5 (``file.h5::/path`` or its only 2D dataset), .npy, .edf, .tif; shape of the raw frame."""
 
-    enabled: bool = False
-    path: str = ""
+    enabled: bool = Field(False, description="apply the map")
+    path: str = Field("", description="file that every receiver can read")
 
     @model_validator(mode="after")
     def _path_given(self) -> OptionalPath:
@@ -60,18 +60,18 @@ class OptionalPath(Parameters):
 class PointF(Parameters):
     """Centre in image pixels; pixel centres are at integers."""
 
-    x: float = 0.0
-    y: float = 0.0
+    x: float = Field(0.0, description="column [px]")
+    y: float = Field(0.0, description="row [px]")
 
 
 class Arc(Parameters):
     """Ring segment: radii ``r1 <= r < r2`` [px], angles ``a1 <= a < a2`` [degrees, from +x to +y (columns to rows)]."""
 
     center: PointF = PointF()
-    r1: float = Field(0.0, ge=0)
-    r2: float = Field(1.0, gt=0)
-    a1: float = 0.0
-    a2: float = 360.0
+    r1: float = Field(0.0, ge=0, description="inner radius [px]")
+    r2: float = Field(1.0, gt=0, description="outer radius [px]")
+    a1: float = Field(0.0, description="first angle [degrees]")
+    a2: float = Field(360.0, description="last angle [degrees], at most 360 after the first")
 
     @model_validator(mode="after")
     def _ordered(self) -> Arc:
@@ -85,17 +85,21 @@ class Arc(Parameters):
 class Statistics(Parameters):
     """Statistics per frame on rectangles and arcs, in image pixels (after binning, ROI, flip, rotation)."""
 
-    enabled: bool = True
-    rect_rois: list[Rectangle] = Field(default_factory=list, max_length=4096)
-    arc_rois: list[Arc] = Field(default_factory=list, max_length=4096)
+    enabled: bool = Field(True, description="compute them, if there are ROIs")
+    rect_rois: list[Rectangle] = Field(
+        default_factory=list, max_length=4096, description="rows of the result come in this order"
+    )
+    arc_rois: list[Arc] = Field(default_factory=list, max_length=4096, description="their rows follow the rectangles")
 
 
 class Profiles(Parameters):
     """Profiles per frame: one bin per row (`vertical`) or per column (`horizontal`) of each rectangle."""
 
-    enabled: bool = True
-    rois: list[Rectangle] = Field(default_factory=list, max_length=1024)
-    directions: list[Literal["vertical", "horizontal"]] = Field(default_factory=list, max_length=1024)
+    enabled: bool = Field(True, description="compute them, if there are ROIs")
+    rois: list[Rectangle] = Field(default_factory=list, max_length=1024, description="rectangles in image pixels")
+    directions: list[Literal["vertical", "horizontal"]] = Field(
+        default_factory=list, max_length=1024, description="one per ROI"
+    )
 
     @model_validator(mode="after")
     def _parallel(self) -> Profiles:
@@ -107,20 +111,22 @@ class Profiles(Parameters):
 class CountrateProtection(Parameters):
     """Ends the acquisition when a pixel exceeds ``max_countrate`` [counts/s]."""
 
-    enabled: bool = False
-    max_countrate: float = Field(100_000, gt=0)
-    pixel_capacity_override: list[dict[str, int]] = Field(default_factory=list, max_length=64)
-    abort_on_protection: bool = True
-    ignore_max_value: bool = False
+    enabled: bool = Field(False, description="watch the raw frames")
+    max_countrate: float = Field(100_000, gt=0, description="limit of a raw pixel [counts/s]")
+    pixel_capacity_override: list[dict[str, int]] = Field(
+        default_factory=list, max_length=64, description="not supported; leave it empty"
+    )
+    abort_on_protection: bool = Field(True, description="end the acquisition; else the frame is flagged FAILED")
+    ignore_max_value: bool = Field(False, description="pixels at the largest value of their type do not count")
     command: Literal[""] = Field("", description="running a command is not supported; leave it empty")
-    args: list[str] = Field(default_factory=list, max_length=0)
+    args: list[str] = Field(default_factory=list, max_length=0, description="leave it empty")
 
 
 class LegacyParameters(Parameters):
     """Parameters of the legacy pipeline (`LimaProcessingLegacy`)."""
 
-    class_name: Literal["LimaProcessingLegacy"] = "LimaProcessingLegacy"
-    frame_idx_enabled: bool = False
+    class_name: Literal["LimaProcessingLegacy"] = Field("LimaProcessingLegacy", description="chooses the pipeline")
+    frame_idx_enabled: bool = Field(False, description="kept for LImA2 clients; the frame indices are always logged")
     fifo: Fifo = Fifo()
     buffers: Buffers = Buffers()
     thread: Threads = Threads()

@@ -28,8 +28,12 @@ def fault_lines(error: ValidationError) -> list[str]:
         if fault["type"] == "extra_forbidden":
             lines.append(f"{where}: unknown parameter")
             continue
+        message = fault["msg"].removeprefix("Value error, ")
+        if isinstance(given, dict | Parameters):  # several parameters together; the message names them
+            lines.append(f"{where}: {message}" if fault["loc"] else message)
+            continue
         text = repr(given)
-        lines.append(f"{where} = {text if len(text) <= 60 else text[:57] + '...'}: {fault['msg']}")
+        lines.append(f"{where} = {text if len(text) <= 60 else text[:57] + '...'}: {message}")
     return lines
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -77,19 +78,27 @@ class ReceiverReaders:
 
 
 class ImageSource:
-    """Reads the images of the acquisition that ``job`` names. Threads may share it; the last image is kept for all."""
+    """Reads the images of the acquisition that ``job`` names. Threads may share it; the last image is kept for all.
 
-    def __init__(self, job: AttachJob, readers: ReceiverReaders) -> None:
+    A receiver that did not answer is left out of the search for the newest image for ``retry_s``.
+    """
+
+    def __init__(self, job: AttachJob, readers: ReceiverReaders, *, retry_s: float = 5.0) -> None:
         self.job = job
+        self._retry_s = retry_s
         self._dispatch = job.dispatch()
         self._readers = readers.to(job.endpoints)
-        self._unreachable: set[str] = set()
+        self._retry_at: dict[int, float] = {}
+        self._info: FrameInfo | None = None
         self._last: Image | None = None
 
     def info(self) -> FrameInfo:
         """Shape and type of the frames, as the first receiver that answers says."""
-        status, _ = self._statuses()[0]
-        return FrameInfo.from_json(status.frame_info if self.job.source == "frame" else status.input_frame_info)
+        if self._info is None:
+            status, _ = self._statuses()[0]
+            told = status.input_frame_info if self.job.source == "input_frame" else status.frame_info
+            self._info = FrameInfo.from_json(told)
+        return self._info
 
     def last_index(self) -> int:
         """Index of the newest frame over all receivers that can be reached, -1 when there is none yet."""
@@ -121,15 +130,17 @@ class ImageSource:
         """(status, receiver) of all receivers; those that do not answer are left out if another one does."""
         found: list[tuple[PipelineStatus, int]] = []
         lost: list[Lima2Error] = []
-        for receiver, reader in enumerate(self._readers):
+        now = time.monotonic()
+        due = [receiver for receiver in range(len(self._readers)) if self._retry_at.get(receiver, 0) <= now]
+        for receiver in due or [0]:
             try:
-                found.append((reader.status(self.job.uuid), receiver))
-                self._unreachable.discard(reader.endpoint)
+                found.append((self._readers[receiver].status(self.job.uuid), receiver))
+                self._retry_at.pop(receiver, None)
             except (ConnectionLostError, DeviceTimeoutError) as error:
                 lost.append(error)
-                if reader.endpoint not in self._unreachable:
-                    self._unreachable.add(reader.endpoint)
+                if receiver not in self._retry_at:
                     logger.warning("images go on without a receiver: %s", error)
+                self._retry_at[receiver] = time.monotonic() + self._retry_s
         if not found:
             raise lost[0]
         return found

@@ -65,9 +65,10 @@ def _narrow_sums(block):  # type: ignore[no-untyped-def]
     square_low = np.uint32(0)
     square_high = np.uint32(0)
     for j in range(block.size):
-        value = np.uint32(block[j])  # two's complement: sums and squares come out right modulo 2**32
+        total = np.uint32(total + np.uint32(block[j]))  # two's complement: right modulo 2**32
+    for j in range(block.size):
+        value = np.uint32(block[j])
         square = np.uint32(value * value)
-        total = np.uint32(total + value)
         square_low = np.uint32(square_low + np.uint32(square & np.uint32(0xFFFF)))
         square_high = np.uint32(square_high + np.uint32(square >> np.uint32(16)))
     return np.int64(np.int32(total)), np.int64(square_low) + (np.int64(square_high) << np.int64(16))

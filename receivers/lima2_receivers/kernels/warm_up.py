@@ -34,8 +34,8 @@ _lock = threading.Lock()
 def warm_up(dtypes: Iterable[np.dtype | str] = COMMON) -> float:
     """Make all kernels ready for raw frames of these types; returns the seconds it took.
 
-    Call it when a receiver process starts: the first time on a host it compiles (about 20 s for all of `COMMON`), then
-    it loads from the cache on disk. A type that is ready costs nothing.
+    Call it when a receiver process starts: the first time on a host it compiles (about 30 s for all of `COMMON`), then
+    it loads from the cache on disk (0.4 s). A type that is ready costs nothing.
     """
     start = time.perf_counter()
     for name in dtypes:

@@ -22,7 +22,7 @@ from lima2_receivers.access import Image, ImageSource, MasterTask, ReceiverReade
 from lima2_receivers.servers.acquisition_device import software_version
 from lima2_receivers.servers.instance import find_instance, run_main, serve
 from lima2_receivers.servers.log_level import log_to_stderr
-from lima2_receivers.servers.tango_errors import json_text, speaks_tango
+from lima2_receivers.servers.tango_errors import beside_others, json_text, speaks_tango
 
 SERVER = "lima2_access"
 
@@ -57,16 +57,19 @@ class LimaImage(Device):
 
     @command(dtype_in=str, doc_in="JSON of an AttachJob: the acquisition to show")
     @speaks_tango
+    @beside_others
     def Attach(self, text: str) -> None:
         self._source = ImageSource(parse(AttachJob, json_text(text), "attach job"), self._readers)
 
     @command
     @speaks_tango
+    @beside_others
     def Detach(self) -> None:
         self._source = None
 
     @command(dtype_in=str, doc_in="JSON of a MasterJob; returns at once, see master_state")
     @speaks_tango
+    @beside_others
     def WriteMaster(self, text: str) -> None:
         self._masters.start(parse(MasterJob, json_text(text), "master job"))
 
@@ -94,6 +97,7 @@ class LimaImage(Device):
 
     @command(dtype_in="DevLong", doc_in="index in the acquisition, -1 is the newest", dtype_out="DevEncoded")
     @speaks_tango
+    @beside_others
     def readImage(self, index: int) -> tuple[str, bytes]:
         image = self._attached().read(index)
         encoded = self._encoded

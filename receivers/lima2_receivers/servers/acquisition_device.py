@@ -16,7 +16,7 @@ from lima2_bliss.contract import NO_ERROR, AcqState
 from lima2_bliss.contract.states import TANGO_STATES
 from lima2_receivers.servers.log_level import LogLevel, get_log_level, set_log_level
 from lima2_receivers.servers.shown_state import ShownState
-from lima2_receivers.servers.tango_errors import speaks_tango
+from lima2_receivers.servers.tango_errors import beside_others, speaks_tango
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,7 @@ class AcquisitionDevice(Device):
 
     @command(dtype_in=str, doc_in="uuid of the acquisition")
     @speaks_tango
+    @beside_others
     def Prepare(self, uuid: str) -> None:
         self.prepare(uuid)
 
@@ -119,15 +120,18 @@ class AcquisitionDevice(Device):
 
     @command
     @speaks_tango
+    @beside_others
     def Start(self) -> None:
         self.engine.start()
 
     @command
     @speaks_tango
+    @beside_others
     def Stop(self) -> None:
         self.engine.stop()
 
     @command
     @speaks_tango
+    @beside_others
     def Reset(self) -> None:
         self.engine.reset()

@@ -20,7 +20,7 @@ from lima2_receivers.servers.instance import check_class, find_instance, run_mai
 from lima2_receivers.servers.log_level import log_to_stderr
 from lima2_receivers.servers.schemas import ACQ_PARAMS, publish_schema
 from lima2_receivers.servers.shown_state import ShownState
-from lima2_receivers.servers.tango_errors import json_text, speaks_tango
+from lima2_receivers.servers.tango_errors import beside_others, json_text, speaks_tango
 
 logger = logging.getLogger(__name__)
 
@@ -130,21 +130,25 @@ class ControlDevice(AcquisitionDevice):
 
     @command
     @speaks_tango
+    @beside_others
     def Trigger(self) -> None:
         self.engine.trigger()
 
     @command
     @speaks_tango
+    @beside_others
     def Close(self) -> None:
         self.engine.close()
 
     @command(dtype_out=(str,), doc_out="names of the detector's own commands")
     @speaks_tango
+    @beside_others
     def detectorCommands(self) -> list[str]:
         return self.engine.command_names()
 
     @command(dtype_in=(str,), dtype_out=str, doc_in="name, JSON argument", doc_out="JSON result")
     @speaks_tango
+    @beside_others
     def detectorCommand(self, request: list[str]) -> str:
         if not 1 <= len(request) <= 2:
             raise ParameterError(f"detectorCommand with {len(request)} strings; give a name and a JSON argument")

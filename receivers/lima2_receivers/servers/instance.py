@@ -98,10 +98,9 @@ def check_class(instance: Instance, expected: str) -> None:
 
 
 def serve(instance: Instance, classes: Sequence[type[Device]], arguments: Sequence[str]) -> None:
-    """Serve until SIGTERM or SIGINT. Requests run side by side: a state can always be read, whatever else goes on."""
+    """Serve until SIGTERM or SIGINT."""
 
     def started() -> None:
-        tango.Util.instance().set_serial_model(tango.SerialModel.NO_SYNC)
         logger.info("serving %s", instance.device)
 
     run(tuple(classes), args=[instance.server, instance.name, *arguments], post_init_callback=started)

@@ -22,7 +22,7 @@ from lima2_bliss.contract.records import (
 )
 from lima2_receivers.engine.pipeline_run import INPUT, OUTPUT, PipelineRun
 from lima2_receivers.servers.acquisition_device import software_version
-from lima2_receivers.servers.tango_errors import speaks_tango
+from lima2_receivers.servers.tango_errors import beside_others, speaks_tango
 
 logger = logging.getLogger(__name__)
 
@@ -145,11 +145,13 @@ class ProcessingDevice(Device):
 
     @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
     @speaks_tango
+    @beside_others
     def getFrame(self, index: int) -> tuple[str, bytes]:
         return self._encoded(OUTPUT, index)
 
     @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
     @speaks_tango
+    @beside_others
     def getInputFrame(self, index: int) -> tuple[str, bytes]:
         return self._encoded(INPUT, index)
 
@@ -163,16 +165,19 @@ class ProcessingDevice(Device):
 
     @command(dtype_out="DevEncoded", doc_out="rows of ROI statistics since the last call")
     @speaks_tango
+    @beside_others
     def popRoiStatistics(self) -> tuple[str, bytes]:
         return encode_rows(self._cursor.pop(ROI_STATISTICS_STREAM, ROI_STATISTICS))
 
     @command(dtype_out="DevEncoded", doc_out="rows of ROI profiles since the last call")
     @speaks_tango
+    @beside_others
     def popRoiProfiles(self) -> tuple[str, bytes]:
         return encode_rows(self._cursor.pop(ROI_PROFILES_STREAM, ROI_PROFILE))
 
     @command(dtype_out="DevEncoded", doc_out="(recv_idx, frame_idx) of the frames since the last call")
     @speaks_tango
+    @beside_others
     def popFrameIdx(self) -> tuple[str, bytes]:
         return encode_rows(self._cursor.pop(FRAME_IDX_STREAM, FRAME_IDX))
 

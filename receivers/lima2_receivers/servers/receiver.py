@@ -26,7 +26,7 @@ from lima2_receivers.servers.log_level import log_to_stderr
 from lima2_receivers.servers.processing import ProcessingDevices, processing_class
 from lima2_receivers.servers.schemas import ACQ_PARAMS, PROC_PARAMS, publish_schema, publish_version
 from lima2_receivers.servers.shown_state import ShownState
-from lima2_receivers.servers.tango_errors import json_text, speaks_tango
+from lima2_receivers.servers.tango_errors import beside_others, json_text, speaks_tango
 
 logger = logging.getLogger(__name__)
 
@@ -177,11 +177,13 @@ class ReceiverDevice(AcquisitionDevice):
 
     @command(dtype_in=str, doc_in="uuid")
     @speaks_tango
+    @beside_others
     def erasePipeline(self, uuid: str) -> None:
         self.engine.erase(uuid)
 
     @command(dtype_in=str, dtype_out=str, doc_in="uuid", doc_out="JSON: parameters of that acquisition")
     @speaks_tango
+    @beside_others
     def pipelineParameters(self, uuid: str) -> str:
         setup = self.engine.pipeline(uuid).setup
         return json.dumps(
@@ -194,6 +196,7 @@ class ReceiverDevice(AcquisitionDevice):
 
     @command(dtype_in=str, dtype_out=str, doc_in="JSON {saving, ranks}", doc_out="JSON: the saving that all use")
     @speaks_tango
+    @beside_others
     def resolveSaving(self, question: str) -> str:
         asked = json.loads(json_text(question))
         saving = parse(Saving, asked["saving"], "saving parameters")

@@ -54,6 +54,20 @@ def speaks_tango(method: Callable[Arguments, Result]) -> Callable[Arguments, Res
     return wrapped
 
 
+def beside_others(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let a command run while other requests to its device are answered (the engine serialises what must be).
+
+    Attributes stay under the device's monitor: Tango cannot have one attribute read by two clients at the same time.
+    """
+
+    @functools.wraps(method)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with tango.AutoTangoAllowThreads(args[0]):
+            return method(*args, **kwargs)
+
+    return wrapped
+
+
 def json_text(value: Any) -> str:
     """The text a client wrote: Tango decodes strings as Latin-1, LImA2 clients send UTF-8."""
     text = value if isinstance(value, str) else bytes(value).decode("latin-1")

@@ -23,17 +23,17 @@ MAX_LATTICE_INDEX = 100
 class Size(Parameters):
     """Columns x and rows y, pixels."""
 
-    x: int = Field(1024, ge=8, le=16384)
-    y: int = Field(1024, ge=8, le=16384)
+    x: int = Field(1024, ge=8, le=16384, description="columns [px]")
+    y: int = Field(1024, ge=8, le=16384, description="rows [px]")
 
 
 class Peak(Parameters):
     """A Gaussian peak: centre [px], full width at half maximum [px], height [counts]."""
 
-    x0: float = 512.0
-    y0: float = 512.0
-    fwhm: float = Field(128.0, gt=0)
-    max: float = Field(100.0, ge=0)
+    x0: float = Field(512.0, description="column of the centre [px]")
+    y0: float = Field(512.0, description="row of the centre [px]")
+    fwhm: float = Field(128.0, gt=0, description="full width at half maximum [px]")
+    max: float = Field(100.0, ge=0, description="height [counts]")
 
 
 class Gauss(Parameters):
@@ -65,8 +65,8 @@ class Diffraction(Parameters):
     spot_intensity: float = Field(1000.0, ge=0, le=1e8, description="mean counts of a spot in full reflection")
     spot_sigma: float = Field(1.0, ge=0.2, le=50, description="standard deviation of a spot [px]")
     cell_nm: float = Field(8.0, gt=0, le=100, description="edge of the cubic unit cell [nm]")
-    wavelength_nm: float = Field(0.1, gt=0, le=10)
-    distance_m: float = Field(0.1, gt=0, le=100, description="sample to detector")
+    wavelength_nm: float = Field(0.1, gt=0, le=10, description="of the beam [nm]")
+    distance_m: float = Field(0.1, gt=0, le=100, description="sample to detector [m]")
     excitation_width: float = Field(
         0.002, gt=0, le=0.1, description="distance from the Ewald sphere at which a spot has faded [1/nm]"
     )
@@ -80,17 +80,17 @@ class File(Parameters):
     """
 
     path: str = Field("", description="HDF5 file that every receiver can read")
-    dataset: str = "/entry_0000/measurement/data"
+    dataset: str = Field("/entry_0000/measurement/data", description="HDF5 path of the stack")
     first_frame: int = Field(0, ge=0, description="first frame of the stack to replay")
 
 
 class Generator(Parameters):
     """What the frames show. ``nb_prefetch_frames`` different frames are computed, and replayed in turn."""
 
-    type: Literal["gauss", "diffraction", "file"] = "gauss"
-    pixel_type: PixelType = "gray16"
-    nb_channels: int = Field(1, ge=1, le=8)
-    seed: int = Field(1, ge=0, le=2**31 - 1)
+    type: Literal["gauss", "diffraction", "file"] = Field("gauss", description="which generator")
+    pixel_type: PixelType = Field("gray16", description="bits of a pixel; s: signed, f: float")
+    nb_channels: int = Field(1, ge=1, le=8, description="images in one frame")
+    seed: int = Field(1, ge=0, le=2**31 - 1, description="the same seed gives the same frames")
     gauss: Gauss = Gauss()
     diffraction: Diffraction = Diffraction()
     file: File = File()
@@ -99,8 +99,8 @@ class Generator(Parameters):
 class SlowReceiver(Parameters):
     """Makes one receiver late by ``delay_ms`` in every frame; rank -1 is off."""
 
-    rank: int = Field(-1, ge=-1, le=255)
-    delay_ms: float = Field(0.0, ge=0, le=10_000)
+    rank: int = Field(-1, ge=-1, le=255, description="which receiver; -1: none")
+    delay_ms: float = Field(0.0, ge=0, le=10_000, description="delay of each frame [ms]")
 
 
 class Faults(Parameters):
@@ -117,7 +117,7 @@ class Simulator(Parameters):
 
     generator: Generator = Generator()
     size: Size = Size()
-    dispatch_mode: Literal["round_robin"] = "round_robin"
+    dispatch_mode: Literal["round_robin"] = Field("round_robin", description="which receiver gets which frame")
     nb_prefetch_frames: int = Field(16, ge=1, le=4096, description="different frames that are replayed in turn")
     dropped_frame_idx: int = Field(0, ge=0, description="number, from 1, of a frame that never arrives; 0: none")
     failed_frame_idx: int = Field(0, ge=0, description="number, from 1, of the frame where the receiver fails; 0: none")

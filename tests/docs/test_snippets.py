@@ -1,0 +1,213 @@
+"""What the documentation shows as code runs, and what it shows as configuration is accepted."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tango
+from ruamel.yaml import YAML
+
+from lima2_bliss.stack.detector_yaml import bliss_object, tango_servers
+
+ROOT = Path(__file__).resolve().parents[2]
+DOC = ROOT / "doc"
+
+_BLOCK = re.compile(
+    r"<!-- (?P<kind>run|file|check): (?P<what>[^>]+?) -->\n```(?P<language>\w+)\n(?P<code>.*?)\n```", re.S
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block with a mark before it, e.g. ``<!-- run: bliss -->``: ``kind`` run, ``what`` bliss."""
+
+    page: str
+    kind: str
+    what: str
+    code: str
+
+
+def blocks(kind: str, what: str | None = None, page: str | None = None) -> list[Block]:
+    """Marked blocks of all pages, in reading order."""
+    return [
+        Block(path.relative_to(DOC).as_posix(), found["kind"], found["what"], found["code"])
+        for path in sorted(DOC.rglob("*.md"))
+        if page is None or path == DOC / page
+        for found in _BLOCK.finditer(path.read_text())
+        if found["kind"] == kind and (what is None or found["what"] == what)
+    ]
+
+
+def script(page: str, what: str) -> str:
+    """All blocks of a page that are run as ``what``, one after another."""
+    return "\n\n".join(block.code for block in blocks("run", what, page))
+
+
+TIDY = """
+simulator.roi_counters.clear()
+simulator.roi_profiles.clear()
+simulator.reset_settings()
+"""
+
+
+@pytest.mark.parametrize("block", blocks("run", "python"), ids=lambda block: block.page)
+def test_python_runs(block, tmp_path):
+    done = subprocess.run([sys.executable, "-c", block.code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_runnable_block_is_of_a_kind_that_is_run():
+    assert {block.what for block in blocks("run")} <= {"bliss", "python", "consumer live", "consumer after"}
+
+
+@pytest.mark.stack
+def test_the_tutorial_works_from_beginning_to_end(run_bliss):
+    code = script("tutorial/first_scan.md", "bliss")
+    assert "loopscan" in code
+    printed = run_bliss(f"{TIDY}\ntry:\n{_indented(code)}\nfinally:\n{_indented(TIDY)}")
+    assert "(20,) (20, 100) (1024, 1024)" in printed
+    assert "(20, 1024, 1024) uint16" in printed
+
+
+def _indented(code):
+    return "\n".join(f"    {line}" for line in code.splitlines())
+
+
+@pytest.fixture
+def scanned(stack, run_bliss):
+    """Starts a scan of `simulator` with the ROI `beam`, saved."""
+
+    def scan():
+        take = 'simulator.roi_counters["beam"] = (462, 462, 100, 100)\nloopscan(20, 0.02, simulator)'
+        return run_bliss(f"{TIDY}\ntry:\n{_indented(take)}\nfinally:\n{_indented(TIDY)}")
+
+    return scan
+
+
+def _consumer(stack, tmp_path, code):
+    script = tmp_path / "consumer.py"
+    script.write_text(code)
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(script)],
+        env=stack.environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.stack
+def test_the_live_consumer_follows_a_scan_to_its_end(stack, tmp_path, scanned):
+    with _consumer(stack, tmp_path, script("how-to/follow_a_scan.md", "consumer live")) as consumer:
+        guard = threading.Timer(90, consumer.kill)
+        guard.start()
+        try:
+            assert consumer.stdout.readline() == "waiting for a scan\n"
+            scanned()
+            said = consumer.stdout.read()
+        finally:
+            guard.cancel()
+            guard.join()
+            consumer.kill()
+    assert "images from 0" in said
+    assert said.endswith("the scan has ended\n"), said
+
+
+@pytest.mark.stack
+def test_consumers_read_a_scan_that_has_ended(stack, tmp_path, scanned):
+    scanned()
+    for block in blocks("run", "consumer after"):
+        with _consumer(stack, tmp_path, block.code) as consumer:
+            said, _ = consumer.communicate(timeout=60)
+        assert consumer.returncode == 0, f"{block.code}\n{said}"
+
+
+def _install(tmp_path, files):
+    """What pip would leave of a package: its modules, and its entry points."""
+    for block in files:
+        (tmp_path / block.what).write_text(block.code + "\n")
+    text = (tmp_path / "pyproject.toml").read_text()
+    name, version = (re.search(rf'{key} = "(.+)"', text)[1] for key in ("name", "version"))
+    info = tmp_path / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    group, entry = re.search(r'entry-points\."(.+?)"\]\n(.+)', text).groups()
+    (info / "entry_points.txt").write_text(f"[{group}]\n{entry.replace(chr(34), '')}\n")
+    (tmp_path / "pyproject.toml").unlink()  # pytest would take it for its own configuration
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A directory with the package of the page on pipeline nodes, and an environment that sees it."""
+    _install(tmp_path, blocks("file", page="how-to/add_a_pipeline_node.md"))
+    return tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+
+def test_the_pipeline_of_the_page_passes_the_contract_tests(installed):
+    place, env = installed
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_threshold_pipeline.py"],
+        cwd=place, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert int(re.search(r"(\d+) passed", done.stdout)[1]) > 8
+
+
+def test_receivers_find_the_pipeline_of_the_page(installed):
+    place, env = installed
+    code = "from lima2_receivers.engine.registry import load_pipelines; print(*load_pipelines())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["LimaProcessingLegacy", "LimaProcessingThreshold"], done.stderr
+
+
+def yaml_block(what):
+    (block,) = blocks("check", what)
+    return YAML(typ="safe").load(block.code)
+
+
+def test_the_yaml_of_the_detector_object_is_accepted():
+    from lima2_bliss.controller.configuration import configuration
+    from lima2_bliss.controller.settings_models import (
+        AcquisitionSettings,
+        ImageSettings,
+        ProcessingSettings,
+        SavingSettings,
+        settings_defaults,
+    )
+
+    (entry,) = yaml_block("configuration")
+    given = configuration(entry)
+    models = (AcquisitionSettings, ImageSettings, ProcessingSettings, SavingSettings)
+    for model, name in zip(models, ("acquisition", "image", "processing", "saving"), strict=True):
+        assert getattr(given.defaults, name)
+        settings_defaults(model, getattr(given.defaults, name))
+    assert {key: entry[key] for key in bliss_object("mydet", 2)} == bliss_object("mydet", 2)
+
+
+def test_the_yaml_of_the_servers_is_what_add_detector_writes_and_more():
+    by_name = {entry["personal_name"] + entry["server"]: entry for entry in tango_servers("mydet", 2)}
+    for entry in yaml_block("servers"):
+        (shown,), (written,) = entry["device"], by_name[entry["personal_name"] + entry["server"]]["device"]
+        assert shown["tango_name"] == written["tango_name"]
+        assert shown["class"] == written["class"]
+        assert written["properties"].items() <= shown["properties"].items()
+
+
+TANGO_OWN = {"State", "Status", "Init"}
+
+
+@pytest.mark.stack
+def test_every_attribute_and_command_of_the_devices_is_described(stack, scanned):
+    scanned()
+    page = (DOC / "reference" / "tango.md").read_text()
+    words = set(re.findall(r"`(\w+)`", page))
+    host = stack.environment()["TANGO_HOST"]
+    names = ["limacontrol/simulator", "limareceiver/simulator1", "limaimage/simulator", "limapublisher/simulator"]
+    receiver = tango.DeviceProxy(f"tango://{host}/id00/{names[1]}")
+    names.append(f"limaprocessing/{receiver.pipelines[-1]}@0")
+    for name in names:
+        device = tango.DeviceProxy(f"tango://{host}/id00/{name}")
+        members = {*device.get_attribute_list(), *(command.cmd_name for command in device.command_list_query())}
+        assert members - TANGO_OWN - words == set(), f"not described: {name}"
