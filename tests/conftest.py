@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -65,6 +65,9 @@ def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
             request.getfixturevalue(name)
     threads, children, memory = _threads(), set(_children()), _shared_memory()
     yield
+    if "stack" in fixtures:  # a process that the test restarted belongs to the stack
+        record = request.getfixturevalue("stack").record()
+        children |= set(record.pids.values()) if record else set()
 
     def leaks() -> list[str]:
         return [
@@ -103,14 +106,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.down()
 
 
-@pytest.fixture
-def run_bliss(stack: Stack, tmp_path: Path) -> Callable[..., str]:
-    """Runs BLISS code in a process of its own with session `tests` set up; returns what it printed.
-
-    The code finds `session`, `config`, `data_path` (a temporary directory set as SCAN_SAVING.base_path) and everything
-    that the shell has.
-    """
-    prelude = f"""\
+PRELUDE = """\
 import sys
 from bliss.config import static
 config = static.get_config()
@@ -119,27 +115,45 @@ session.setup()
 env = session.env_dict
 globals().update({{k: v for k, v in env.items() if not k.startswith("__")}})
 from bliss.shell.standard import *
-data_path = {str(tmp_path)!r}
+data_path = {data_path!r}
 SCAN_SAVING = session.scan_saving
 SCAN_SAVING.base_path = data_path
 """
 
-    def run(code: str, timeout_s: float = 90.0, check: bool = True) -> str:
-        script = tmp_path / "bliss_script.py"
-        script.write_text(prelude + code)
-        done = subprocess.run(
-            [sys.executable, str(script)],
-            env=stack.environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            cwd=tmp_path,
-        )
-        if check and done.returncode:
-            pytest.fail(f"BLISS script failed ({done.returncode}):\n{done.stdout}\n{done.stderr}", pytrace=False)
-        return done.stdout + ("" if check else done.stderr)
 
-    return run
+@pytest.fixture(scope="session")
+def bliss_in(stack: Stack) -> Callable[[Path], Callable[..., str]]:
+    """``bliss_in(directory)`` is like `run_bliss`, with data and script in that directory."""
+
+    def runner(place: Path) -> Callable[..., str]:
+        def run(code: str, timeout_s: float = 90.0, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+            script = place / "bliss_script.py"
+            script.write_text(PRELUDE.format(data_path=str(place)) + code)
+            done = subprocess.run(
+                [sys.executable, str(script)],
+                env={**stack.environment(), **(env or {})},
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                cwd=place,
+            )
+            if check and done.returncode:
+                pytest.fail(f"BLISS script failed ({done.returncode}):\n{done.stdout}\n{done.stderr}", pytrace=False)
+            return done.stdout + ("" if check else done.stderr)
+
+        return run
+
+    return runner
+
+
+@pytest.fixture
+def run_bliss(bliss_in: Callable[[Path], Callable[..., str]], tmp_path: Path) -> Callable[..., str]:
+    """Runs BLISS code in a process of its own with session `tests` set up; returns what it printed.
+
+    The code finds `session`, `config`, `data_path` (a temporary directory set as SCAN_SAVING.base_path) and everything
+    that the shell has. ``env`` adds variables to its environment.
+    """
+    return bliss_in(tmp_path)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,10 +6,11 @@ import json
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from lima2_bliss.client.acquisition import Acquisition, Devices
-from lima2_bliss.client.concurrency import attempt, start
+from lima2_bliss.client.concurrency import start
 from lima2_bliss.client.errors_by_device import raise_failures
 from lima2_bliss.client.preparation import (
     look,
@@ -163,11 +164,11 @@ class Detector:
             recovered=recovered,
             patience=self._patience,
         )
-        attached = [] if self._access is None else [self._access]
         try:
-            pending = start(lambda: {each.name: attempt(lambda: attach(each, prepared)) for each in attached})
+            attaching = None if self._access is None else start(partial(attach, self._access, prepared))
             prepared.status()
-            raise_failures(pending.outcome().get(), "showing the acquisition")
+            if attaching is not None:
+                raise_failures({str(self.access_name): attaching.outcome()}, "showing the acquisition")
         except Exception:
             self.reset()
             raise

@@ -138,9 +138,8 @@ def ask_all(links: Sequence[ReceiverLink], request: Request, timeout_s: float | 
         channels = [stack.enter_context(link._channel()) for link in links]
         for channel in channels:
             channel.send(request.model_copy())
-        deadline = time.monotonic() + max(
-            (link.timeout_s if timeout_s is None else timeout_s for link in links), default=0
-        )
+        allowed_s = [link.timeout_s for link in links] if timeout_s is None else [timeout_s]
+        deadline = time.monotonic() + max(allowed_s, default=0.0)
         return [
             attempt(partial(link._reply, channel, max(deadline - time.monotonic(), 0)))
             for link, channel in zip(links, channels, strict=True)

@@ -35,8 +35,8 @@ def follow(name):
     cursor = scan.streams[name].cursor()
     try:
         while True:
-            view = cursor.read()
-            yield time.time(), view.get_data()
+            _index, batch = cursor.read()
+            yield time.time(), batch
     except EndOfStream:
         return
 
