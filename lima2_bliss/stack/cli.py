@@ -139,7 +139,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app()
-    except Lima2Error as error:
+    except (Lima2Error, OSError) as error:
         typer.echo(f"lima2-stack: {error}", err=True)
         raise SystemExit(1) from None
 

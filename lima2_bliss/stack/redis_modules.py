@@ -10,6 +10,8 @@ from pathlib import Path
 
 from lima2_bliss.contract import NotAvailableError
 
+#: File that marks a prefix which only links to the installation that was found.
+_LINKS = ".lima2-links"
 _SERVER, _JSON, _SEARCH = "redis-server", "librejson.so", "redisearch.so"
 
 
@@ -50,7 +52,8 @@ def _from_wheels() -> RedisInstallation | None:
 def find_redis() -> RedisInstallation:
     """The first complete installation of conda, system, wheels; `NotAvailableError` with what to install."""
     conda = os.environ.get("CONDA_PREFIX")
-    found = _from_prefix(Path(conda), f"conda environment {conda}") if conda else None
+    usable = conda and not (Path(conda) / _LINKS).exists()  # the environment of a stack names the stack's own prefix
+    found = _from_prefix(Path(conda), f"conda environment {conda}") if conda and usable else None
     found = found or _from_prefix(Path("/usr"), "system") or _from_wheels()
     if found is None:
         raise NotAvailableError(
@@ -72,6 +75,7 @@ def link_prefix(installation: RedisInstallation, prefix: Path) -> Path:
         if place.is_symlink() or place.exists():
             place.unlink()
         place.symlink_to(target.resolve())
+    (prefix / _LINKS).touch()
     if not os.access(installation.server, os.X_OK):
         installation.server.chmod(0o755)
     return prefix

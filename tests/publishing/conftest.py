@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import itertools
 import json
-import os
 import socket
 import subprocess
 import sys

@@ -228,9 +228,13 @@ def test_an_erased_pipeline_takes_its_processing_device_along(conductor: Conduct
     conductor.receivers[0].erasePipeline(old)
 
     assert old not in conductor.receivers[0].pipelines
-    listed = tango.Database("127.0.0.1", bench.port).get_device_class_list("lima2_receiver/sim_1").value_string
-    assert f"id00/limaprocessing/{old}@0" not in listed
-    assert f"id00/limaprocessing/{conductor.uuid}@0" in listed
+    database = tango.Database("127.0.0.1", bench.port)
+
+    def listed() -> list[str]:
+        return list(database.get_device_class_list("lima2_receiver/sim_1").value_string)
+
+    until(lambda: f"id00/limaprocessing/{old}@0" not in listed(), 3, "the device gone")
+    assert f"id00/limaprocessing/{conductor.uuid}@0" in listed()
     with pytest.raises(tango.DevFailed, match="has no acquisition"):
         conductor.receivers[0].erasePipeline(old)
 

@@ -82,3 +82,14 @@ def test_a_server_without_a_tango_database_says_so(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "the Tango database does not answer" in done.stderr
+
+
+def test_a_receiver_can_be_told_to_make_no_processing_devices(own_bench: TangoBench) -> None:
+    database = tango.Database("127.0.0.1", own_bench.port)
+    database.put_device_property("id00/limareceiver/sim1", {"processing_devices": ["false"]})
+    own_bench.start_detector("sim", 2)
+
+    Conductor(own_bench).prepare({"acq": {"nb_frames": 2}})
+
+    assert not processing_devices(own_bench)
+    assert len(database.get_device_class_list("lima2_receiver/sim_2").value_string) > 4

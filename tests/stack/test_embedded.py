@@ -15,7 +15,7 @@ import pytest
 from lima2_bliss.contract import DeviceTimeoutError, NotAvailableError, ParameterError, StateError
 from lima2_bliss.stack import Stack, default_config, processes, write_detector
 from lima2_bliss.stack.config_tree import copy_config, detector_servers, sessions
-from lima2_bliss.stack.redis_modules import find_redis
+from lima2_bliss.stack.redis_modules import find_redis, link_prefix
 
 PLACEHOLDER = "- server: nobody\n  personal_name: nobody\n  device: [{tango_name: a/b/c, class: Nobody}]\n"
 
@@ -142,6 +142,14 @@ def test_redis_with_its_modules_is_found() -> None:
     )
     assert found.json_module.is_file()
     assert found.search_module.is_file()
+
+
+def test_the_prefix_of_a_stack_is_not_taken_for_a_conda_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_redis()
+    monkeypatch.setenv("CONDA_PREFIX", str(link_prefix(found, tmp_path / "prefix")))
+    assert find_redis() == found
 
 
 def test_the_command_line_reports_a_stack_that_is_down(tmp_path: Path) -> None:

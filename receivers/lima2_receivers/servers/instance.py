@@ -43,6 +43,13 @@ class Instance:
         except ValueError:
             raise ParameterError(f"property {key!r} of device {self.device} is {text!r}; give an integer") from None
 
+    def flag(self, key: str, default: bool) -> bool:
+        """A property that is true or false."""
+        text = self.text(key, str(default)).strip().lower()
+        if text not in ("true", "false", "1", "0"):
+            raise ParameterError(f"property {key!r} of device {self.device} is {text!r}; give true or false")
+        return text in ("true", "1")
+
     def texts(self, key: str) -> tuple[str, ...]:
         """A property that is a list."""
         return self.properties.get(key.lower(), ())

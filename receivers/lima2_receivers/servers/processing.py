@@ -11,7 +11,7 @@ import numpy as np
 import tango
 from tango.server import Device, attribute, command
 
-from lima2_bliss.contract import NO_ERROR, ROI_STATISTICS, Lima2Error, NotAvailableError
+from lima2_bliss.contract import NO_ERROR, ROI_STATISTICS, NotAvailableError
 from lima2_bliss.contract.encoding import encode_frame, encode_rows
 from lima2_bliss.contract.records import (
     FRAME_IDX,
@@ -180,49 +180,6 @@ class ProcessingDevice(Device):
     @beside_others
     def popFrameIdx(self) -> tuple[str, bytes]:
         return encode_rows(self._cursor.pop(FRAME_IDX_STREAM, FRAME_IDX))
-
-
-class ProcessingDevices:
-    """The processing devices of a receiver: one per pipeline, named ``<domain>/limaprocessing/<uuid>@<rank>``."""
-
-    def __init__(self, domain: str, rank: int) -> None:
-        self._domain = domain
-        self._rank = rank
-        self._made: dict[str, tuple[str, str]] = {}
-        self._lock = threading.Lock()
-        self.server_ends = False
-
-    def device_name(self, uuid: str) -> str:
-        return f"{self._domain}/limaprocessing/{uuid}@{self._rank}"
-
-    def make(self, run: PipelineRun) -> None:
-        """Make and export the device of a run."""
-        name = self.device_name(run.uuid)
-        ProcessingDevice.runs[name] = run
-        with self._lock:
-            self._made[run.uuid] = (run.pipeline, name)
-        try:
-            tango.Util.instance().create_device(run.pipeline, name)
-        except tango.DevFailed as failure:
-            self.remove(run.uuid)
-            raise Lima2Error(f"processing device {name} cannot be made: {failure.args[0].desc}") from failure
-
-    def remove(self, uuid: str) -> None:
-        """Remove the device of a run that is erased. Harmless when there is none."""
-        with self._lock:
-            made = self._made.pop(uuid, None)
-        if made is None:
-            return
-        tango_class, name = made
-        with tango.EnsureOmniThread():
-            try:
-                if self.server_ends:
-                    tango.Database().delete_device(name)  # one made before the server is of no use here
-                else:
-                    tango.Util.instance().delete_device(tango_class, name)
-            except tango.DevFailed as failure:
-                logger.warning("processing device %s was not removed: %s", name, failure.args[0].desc)
-        ProcessingDevice.runs.pop(name, None)
 
 
 def processing_class(tango_class: str) -> type[Any]:

@@ -23,7 +23,8 @@ from lima2_receivers.servers.acquisition_device import AcquisitionDevice, softwa
 from lima2_receivers.servers.instance import Instance, check_class, find_instance, run_main, serve
 from lima2_receivers.servers.kernel_cache import warm_up_in_turn
 from lima2_receivers.servers.log_level import log_to_stderr
-from lima2_receivers.servers.processing import ProcessingDevices, processing_class
+from lima2_receivers.servers.processing import processing_class
+from lima2_receivers.servers.processing_devices import ProcessingDevices
 from lima2_receivers.servers.schemas import ACQ_PARAMS, PROC_PARAMS, publish_schema, publish_version
 from lima2_receivers.servers.shown_state import ShownState
 from lima2_receivers.servers.tango_errors import beside_others, json_text, speaks_tango
@@ -213,9 +214,9 @@ def end(device_class: type[ReceiverDevice]) -> None:
         if device_class.__name__ in _ended:
             return
         _ended.add(device_class.__name__)
-    device_class.devices.server_ends = True
     device_class.access.close()
     device_class.engine.close()
+    device_class.devices.end()
 
 
 def device_class(plugin: DetectorPlugin) -> type[ReceiverDevice]:
@@ -261,7 +262,7 @@ def serve_receiver(name: str, arguments: Sequence[str] = ()) -> None:
     cls.shown = ShownState()
     cls.engine.subscribe_state(cls.shown.follow)
     cls.given = GivenParameters(cls.engine)
-    cls.devices = ProcessingDevices(instance.domain, cls.engine.rank)
+    cls.devices = ProcessingDevices(instance.domain, cls.engine.rank, wanted=instance.flag("processing_devices", True))
     cls.engine.on_erased(cls.devices.remove)
     cls.access = AccessServer(
         cls.engine,
