@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gevent
+import numpy as np
 from bliss.common.alias import CounterAlias
 from bliss.common.data_store import get_default_data_store
 from bliss.scanning.chain import AcquisitionMaster
@@ -24,6 +25,7 @@ from lima2_bliss.controller.parameters import acquisition_parameters, processing
 from lima2_bliss.controller.scan_publication import ScanPublication, frames_kept, image_description, stream_definitions
 from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.scan_run import ScanRun
+from lima2_bliss.publishing.streams import PREVIEW_INDEX
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,14 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         channel = self._make_channel(f"{self.device.name}:{counter.name}", original)
         self.channels.append(channel)
         self._counters[counter].append(channel)
+        if isinstance(channel, PreviewChannel):
+            self.channels.append(self._preview_index_channel())
+
+    def _preview_index_channel(self) -> Channel:
+        """Which frames the previews show, for readers: no counter of its own."""
+        channel = PreviewChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), ())
+        channel.counter_name = PREVIEW_INDEX
+        return channel
 
     def _make_channel(self, name: str, counter: DetectorCounter) -> Channel:
         channel: Channel

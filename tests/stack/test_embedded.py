@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,7 +63,9 @@ def test_after_a_crash_of_beacon_up_cleans_and_starts_again(bare: Stack) -> None
     record = bare.record()
     assert record is not None
     orphans = pids(bare) - {record.pids["beacon"]}
-    psutil.Process(record.pids["beacon"]).send_signal(signal.SIGKILL)
+    beacon = psutil.Process(record.pids["beacon"])
+    beacon.kill()
+    beacon.wait(5)
     bare.up()
     again = bare.record()
     assert again is not None

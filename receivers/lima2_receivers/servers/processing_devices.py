@@ -19,13 +19,15 @@ logger = logging.getLogger(__name__)
 #: A device is removed when none was made or given up for so long: a Tango database that keeps its devices in files
 #: (beacon) takes 15 ms for each change, which a prepare under way should not have to wait for.
 QUIET_S = 0.3
+#: So many may wait for quiet; more are removed at once.
+MAX_LEAVING = 4
 
 
 class ProcessingDevices:
     """The processing devices of a receiver: one per pipeline, named ``<domain>/limaprocessing/<uuid>@<rank>``.
 
-    With ``wanted`` False none is made: prepare is quicker and the database is left alone, but LImA2's own clients, which
-    read counts, frames and results from these devices, cannot be used.
+    With ``wanted`` False none is made: prepare is quicker and the database left alone, but LImA2's own clients cannot
+    be used, which read counts, frames and results from these devices.
     """
 
     def __init__(self, domain: str, rank: int, *, wanted: bool = True, quiet_s: float = QUIET_S) -> None:
@@ -89,13 +91,17 @@ class ProcessingDevices:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._ended and (not self._leaving or time.monotonic() < self._quiet_at):
+                while not self._ended and not self._may_remove():
                     self._changed.wait(max(self._quiet_at - time.monotonic(), 0.001) if self._leaving else None)
                 if self._ended:
                     return
                 tango_class, name = self._leaving.popleft()
             with self._tango, tango.EnsureOmniThread():
                 self._attempt(tango_class, name, tango.Util.instance().delete_device)
+
+    def _may_remove(self) -> bool:
+        quiet = time.monotonic() >= self._quiet_at
+        return len(self._leaving) > MAX_LEAVING or (bool(self._leaving) and quiet)
 
     @staticmethod
     def _attempt(tango_class: str, name: str, delete: Callable[[str, str], None]) -> None:
