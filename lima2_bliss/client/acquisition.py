@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from lima2_bliss.client.errors_by_device import one_error, raise_failures
-from lima2_bliss.client.frames import read_frames, read_newest
+from lima2_bliss.client.errors_by_device import failures, one_error, raise_failures
+from lima2_bliss.client.frames import read_frames, read_one
 from lima2_bliss.client.masters import MasterWriter
 from lima2_bliss.client.receiver_link import ReceiverLink, ask_all, read_status
 from lima2_bliss.client.results import known_stream, read_results, read_rows, rows_per_frame
@@ -141,9 +141,12 @@ class Acquisition:
         """
         outcome = on_each([self._devices.control], lambda device: device.call_here("Stop"))
         outcome |= on_each(self._devices.receivers, lambda device: device.call_here("Stop"))
-        faults = [f"{name} was not stopped: {each.error}" for name, each in outcome.items() if each.error is not None]
-        for fault in faults:
-            logger.warning("acquisition %s: %s", self.uuid, fault)
+        faults = []
+        for name, error in failures(outcome).items():
+            faults.append(f"{name} was not stopped: {error}")
+            # a device that is gone is told by `wait`; one that is there and does not stop needs the user
+            level = logging.DEBUG if isinstance(error, ConnectionLostError) else logging.WARNING
+            logger.log(level, "acquisition %s: %s", self.uuid, faults[-1])
         return faults
 
     def close(self, timeout_s: float = 30.0) -> dict[str, Path]:
@@ -266,7 +269,10 @@ class Acquisition:
         """Pixels (channels, height, width) of the frame with this global index; -1 is the newest of all receivers."""
         if index == -1:
             return self.newest(source)[1]
-        return next(self.frames([index], source))[1]
+        if index < 0:
+            raise ParameterError(f"frame {index}: indices count from 0; -1 is the newest")
+        receiver, _ = self._source(source)[0].locate(index)
+        return read_one(self._devices.links[receiver], self.uuid, source, index)[1]
 
     def newest(self, source: str = FRAME) -> tuple[int, np.ndarray]:
         """(global index, pixels) of the newest frame of all receivers."""
@@ -274,7 +280,7 @@ class Acquisition:
         ahead = sorted(status.receivers, key=lambda receiver: receiver.pipeline.last_index, reverse=True)
         for receiver in ahead:
             try:
-                return read_newest(self._devices.links[receiver.rank], self.uuid, source)
+                return read_one(self._devices.links[receiver.rank], self.uuid, source)
             except NotYetAvailableError:
                 continue
         raise NotYetAvailableError(f"{source}: no receiver has a frame of acquisition {self.uuid} yet")

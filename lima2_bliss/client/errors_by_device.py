@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def raise_unreachable(errors: Mapping[str, Lima2Error], of: int) -> None:
     """Raise one `ConnectionLostError` that lists every device that does not answer, and why."""
     if not errors:
         return
-    lines = [f"  {name}: {_without_name(name, error.what)}" for name, error in errors.items()]
+    lines = [f"  {name}: {without_name(name, error.what)}" for name, error in errors.items()]
     raise ConnectionLostError(
         f"{len(errors)} of {of} devices do not answer:\n" + "\n".join(lines), devices=", ".join(errors)
     )
@@ -45,7 +46,7 @@ def raise_failures(outcomes: Mapping[str, Outcome[Any]], doing: str) -> None:
     first = next(iter(errors.values()))
     by_text: dict[str, list[str]] = {}
     for name, error in errors.items():
-        by_text.setdefault(_without_name(name, error.what), []).append(name)
+        by_text.setdefault(without_name(name, error.what), []).append(name)
     texts = [f"{', '.join(names)}: {text}" for text, names in by_text.items()]
     raise type(first)(f"{doing} failed on " + "\n".join(texts), **(first.errinfo | {"device": ", ".join(errors)}))
 
@@ -58,10 +59,24 @@ def raise_refusals(outcomes: Mapping[str, Outcome[Any]]) -> None:
     if errors:
         first = next(iter(errors.values()))
         lines = dict.fromkeys(
-            line for name, error in errors.items() for line in _without_name(name, error.what).splitlines()
+            line for name, error in errors.items() for line in without_name(name, error.what).splitlines()
         )
         raise type(first)("\n".join(lines))
 
 
-def _without_name(name: str, text: str) -> str:
-    return text.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+def naming_receiver(name: str, text: str) -> str:
+    """``text`` as a sentence that names the receiver once, however often the devices have put its name in front."""
+    front = _name_in_front(name, text)
+    goes_on = front.endswith(f"{name} ")  # "NAME was restarted", not "NAME: disk full"
+    return f"receiver {name}{' ' if goes_on else ': '}{text.removeprefix(front)}"
+
+
+def without_name(name: str, text: str) -> str:
+    """``text`` without the device's name in front of it."""
+    return text.removeprefix(_name_in_front(name, text))
+
+
+def _name_in_front(name: str, text: str) -> str:
+    """What names the device at the beginning of ``text``: "NAME: ", "NAME ", "receiver NAME: NAME: ", or nothing."""
+    found = re.match(rf"(?:(?:receiver |control )?{re.escape(name)}(?:: | ))*", text)
+    return found.group() if found else ""

@@ -140,10 +140,10 @@ def read_frames(
             channel.close()
 
 
-def read_newest(link: ReceiverLink, uuid: str, source: str, timeout_s: float = 5.0) -> tuple[int, Pixels]:
-    """(global index, pixels) of the newest frame that one receiver has."""
-    reply, parts = link.ask(FramesRequest(uuid=uuid, source=source, indices=[-1]), timeout_s)
-    index, found = next(decode_frames(reply, parts))
+def read_one(link: ReceiverLink, uuid: str, source: str, index: int = -1, timeout_s: float = 5.0) -> tuple[int, Pixels]:
+    """(global index, pixels) of one frame of one receiver; -1 is the newest that it has."""
+    reply, parts = link.ask(FramesRequest(uuid=uuid, source=source, indices=[index]), timeout_s)
+    found_index, found = next(decode_frames(reply, parts))
     if isinstance(found, NotAvailableError):
         raise found
-    return index, found
+    return found_index, found

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from lima2_bliss.client.errors_by_device import failures, raise_failures, raise_refusals, raise_unreachable
+from lima2_bliss.client.errors_by_device import failures, raise_failures, raise_refusals, raise_unreachable, without_name
 from lima2_bliss.client.tango_link import DeviceLink, on_each
 from lima2_bliss.contract import NO_ERROR, AcqState, StateError, error_from_json
 from lima2_bliss.contract.states import state_from_tango
@@ -114,7 +114,7 @@ def repair(
         if states[name] in ready:
             continue
         text = errors[name]
-        why = "" if text in ("", NO_ERROR) else f" ({error_from_json(text).what})"
+        why = "" if text in ("", NO_ERROR) else f" ({without_name(name, error_from_json(text).what)})"
         said.append(f"{name} was in state {states[name].name}{why} and has been reset")
     for sentence in said:
         logger.warning(sentence)

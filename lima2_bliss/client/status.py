@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lima2_bliss.client.errors_by_device import naming_receiver
 from lima2_bliss.contract import AcqState, Lima2Error, RoundRobin, error_from_json
 from lima2_bliss.contract.wire import Counts, PipelineStatus
 
@@ -74,7 +75,7 @@ class AcquisitionStatus:
     def errors(self) -> list[str]:
         """One sentence per receiver that failed, naming it."""
         return [
-            f"receiver {receiver.name}: {receiver.failure.what}"
+            naming_receiver(receiver.name, receiver.failure.what)
             for receiver in self.receivers
             if receiver.failure is not None
         ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lima2_bliss.client.concurrency import Pending, start
+from lima2_bliss.client.errors_by_device import naming_receiver
 from lima2_bliss.client.receiver_link import Channel, ReceiverLink, read_status, zmq_flavour
 from lima2_bliss.client.status import ReceiverStatus
 from lima2_bliss.client.tango_link import DeviceLink
@@ -137,7 +138,7 @@ class Watch:
         try:
             answer = follower.channel.receive(0.0)
         except Lima2Error as error:
-            follower.lost = AcquisitionError(f"receiver {follower.link.receiver}: {error.what}", **error.errinfo)
+            follower.lost = AcquisitionError(naming_receiver(follower.link.receiver, error.what), **error.errinfo)
             return
         if answer is not None:
             status = read_status(answer[0], follower.link.receiver)

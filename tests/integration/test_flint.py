@@ -1,0 +1,192 @@
+"""Flint on a virtual display shows the live image and a ROI curve of a scan."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lima2_bliss.stack import Stack
+from lima2_receivers.detectors.simulator import SimulatorParameters, expected_frame, read_stamp
+
+pytestmark = [pytest.mark.stack, pytest.mark.flint]
+
+FRAMES = 100
+DETECTORS = ["sim1", "simulator", "sim3"]
+
+ATTACH = """
+import json
+import gevent
+import numpy as np
+from bliss.common.plot import get_flint
+from PIL import ImageGrab
+import os
+
+with gevent.Timeout(60):
+    while (flint := get_flint(creation_allowed=False, mandatory=False)) is None:
+        gevent.sleep(0.2)
+    flint.wait_started()
+
+def grab(name):
+    ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(data_path + "/" + name)
+
+def until(condition, seconds=20):
+    with gevent.Timeout(seconds):
+        while not condition():
+            gevent.sleep(0.1)
+
+def prepared(name, size_x, size_y):
+    detector = config.get(name)
+    detector.reset_settings()
+    detector.roi_counters.clear()
+    detector.roi_profiles.clear()
+    detector.detector.update({
+        "size.x": size_x, "size.y": size_y, "generator.type": "diffraction", "generator.diffraction.hit_rate": 1.0,
+        "nb_prefetch_frames": 8, "stamp_frame_number": True,
+    })
+    detector.roi_counters.set("beam", (0, 0, 60, 50))
+    return detector
+
+def cleaned(detector):
+    detector.reset_settings()
+    detector.roi_counters.clear()
+
+def shown(name):
+    try:
+        return flint.get_live_scan_data(name)
+    except Exception as error:  # Flint has not heard of the scan yet
+        if "not part of this scan" in str(error) or "No scan available" in str(error):
+            return None
+        raise
+"""
+
+LIVE = f"""
+detector = prepared("simulator", 512, 384)
+scan = loopscan({FRAMES}, 0.08, detector, run=False)
+running = gevent.spawn(scan.run)
+until(lambda: shown("simulator:image") is not None)
+image_plot = flint.get_live_plot(image_detector="simulator")
+image_plot.focus()
+live = []
+def look():
+    image = shown("simulator:image")
+    if image is not None and not (live and np.array_equal(live[-1], image)):
+        live.append(np.array(image))
+    return len(live) >= 8
+until(look)
+grab("image.png")
+curve_plot = flint.get_live_plot("default-curve")
+flint.set_displayed_channels(curve_plot.plot_id, ["simulator:beam_sum"])
+curve_plot.focus()
+until(lambda: len(shown("simulator:beam_sum")) > {FRAMES} // 2)
+points_live = np.array(shown("simulator:beam_sum"))
+grab("curve.png")
+still_running = not running.ready()
+running.get()
+flint.wait_end_of_scans()
+np.savez(
+    data_path + "/shown.npz", live=live, points_live=points_live, still_running=still_running,
+    last=shown("simulator:image"), points=shown("simulator:beam_sum"),
+)
+print(json.dumps(detector.last_acquisition.acquisition_parameters))
+cleaned(detector)
+"""
+
+LAST = f"""
+for name in {DETECTORS}:
+    detector = prepared(name, 320, 256)
+    scan = loopscan(20, 0.01, detector)
+    flint.wait_end_of_scans()
+    np.save(data_path + "/" + name + ".npy", shown(name + ":image"))
+    print(json.dumps(detector.last_acquisition.acquisition_parameters))
+    cleaned(detector)
+"""
+
+
+@pytest.fixture(scope="module")
+def flint(stack: Stack, display: str, artifacts: Path) -> Iterator[dict[str, str]]:
+    """Flint of session `tests`; the variables that a BLISS process needs to use it."""
+    env = {"DISPLAY": display}
+    with (artifacts / "flint.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bliss.flint", "-s", "tests"],
+            env={**stack.environment(), **env},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield env
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def scanned(
+    flint: dict[str, str],
+    bliss_in: Callable[[Path], Callable[..., str]],
+    artifacts: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, Any]:
+    """A scan of two receivers while Flint shows it: what Flint had, screenshots, and the detector's parameters."""
+    place = tmp_path_factory.mktemp("flint")
+    printed = bliss_in(place)(ATTACH + LIVE, env=flint)
+    for name in ("image", "curve"):
+        (artifacts / f"flint_{name}.png").write_bytes((place / f"{name}.png").read_bytes())
+    with np.load(place / "shown.npz") as shown:
+        arrays = dict(shown)
+    return {
+        **arrays,
+        "parameters": SimulatorParameters.model_validate_json(printed.splitlines()[-1]),
+        "image": np.asarray(Image.open(place / "image.png").convert("RGB")),
+        "curve": np.asarray(Image.open(place / "curve.png").convert("RGB")),
+    }
+
+
+def test_live_images_are_frames_of_the_detector_in_order(scanned: dict[str, Any]) -> None:
+    assert scanned["still_running"]
+    numbers = [read_stamp(image) for image in scanned["live"]]
+    assert len(numbers) >= 8
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] < FRAMES - 1
+    for number, image in zip(numbers, scanned["live"], strict=True):
+        assert image.dtype == np.uint16
+        np.testing.assert_array_equal(image, expected_frame(scanned["parameters"], number)[0])
+
+
+def test_the_roi_curve_grows_with_the_scan(scanned: dict[str, Any]) -> None:
+    sums = [expected_frame(scanned["parameters"], slot)[0, :50, :60].sum() for slot in range(FRAMES)]
+    live = scanned["points_live"]
+    assert FRAMES // 2 < len(live) < FRAMES
+    np.testing.assert_array_equal(live, sums[: len(live)])
+    np.testing.assert_array_equal(scanned["points"], sums)
+
+
+def test_the_last_image_stays_when_the_scan_has_ended(scanned: dict[str, Any]) -> None:
+    np.testing.assert_array_equal(scanned["last"], expected_frame(scanned["parameters"], FRAMES - 1)[0])
+
+
+def test_the_screen_shows_the_image(scanned: dict[str, Any]) -> None:
+    screen = scanned["image"]
+    assert screen.shape == (1024, 1280, 3)
+
+
+def test_flint_ends_with_the_last_frame_of_each_detector(
+    flint: dict[str, str], run_bliss: Callable[..., str], tmp_path: Path
+) -> None:
+    printed = run_bliss(ATTACH + LAST, env=flint)
+    told = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    for name, parameters in zip(DETECTORS, told, strict=True):
+        expected = expected_frame(SimulatorParameters.model_validate(parameters), 19)[0]
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
