@@ -1,6 +1,6 @@
 # make demo   the main job on a simulated detector, from a fresh machine
 # make test   the whole test suite
-.PHONY: help setup setup-consumer demo test lint format bench docs clean
+.PHONY: help setup setup-consumer setup-conductor demo test lint format bench docs clean
 
 PY := .venv/bin/python
 
@@ -13,10 +13,13 @@ setup:
 setup-consumer: setup
 	@bash .ci/setup consumer
 
+setup-conductor: setup
+	@bash .ci/setup conductor
+
 demo: setup
 	@$(PY) -m lima2_bliss.stack.demo
 
-test: setup-consumer
+test: setup-consumer setup-conductor
 	@$(PY) -m pytest -q $(PYTEST_ARGS)
 
 lint: setup
@@ -37,4 +40,4 @@ docs: setup
 	@.venv/bin/mkdocs build --strict -q
 
 clean:
-	rm -rf .venv .venv-blissdata2 site artifacts .stack
+	rm -rf .venv .venv-blissdata2 .venv-conductor site artifacts .stack

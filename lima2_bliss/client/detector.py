@@ -31,6 +31,7 @@ from lima2_bliss.contract import (
     system_state,
 )
 from lima2_bliss.contract.access import AttachJob
+from lima2_bliss.contract.parameters import Saving
 from lima2_bliss.contract.states import state_from_tango
 
 logger = logging.getLogger(__name__)
@@ -240,5 +241,11 @@ class Detector:
 
 def attach(access: DeviceLink, shown: Acquisition) -> None:
     """Have the access device show the frames of an acquisition."""
-    job = AttachJob(uuid=shown.uuid, endpoints=shown.endpoints(), nb_frames=shown.nb_frames)
+    saving = Saving.model_validate(shown.processing_parameters.get("saving") or {})
+    job = AttachJob(
+        uuid=shown.uuid,
+        endpoints=shown.endpoints(),
+        nb_frames=shown.nb_frames,
+        saving=saving if saving.enabled else None,
+    )
     access.call_here("Attach", job.model_dump_json())

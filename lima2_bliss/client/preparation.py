@@ -10,7 +10,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from lima2_bliss.client.errors_by_device import failures, raise_failures, raise_refusals, raise_unreachable, without_name
+from lima2_bliss.client.errors_by_device import (
+    failures,
+    raise_failures,
+    raise_refusals,
+    raise_unreachable,
+    without_name,
+)
 from lima2_bliss.client.tango_link import DeviceLink, on_each
 from lima2_bliss.contract import NO_ERROR, AcqState, StateError, error_from_json
 from lima2_bliss.contract.states import state_from_tango

@@ -17,10 +17,10 @@ from lima2_bliss.client import Acquisition
 from lima2_bliss.contract import Lima2Error, ParameterError
 from lima2_bliss.contract.parameters import LegacyParameters, Saving
 from lima2_bliss.controller.channels import PreviewChannel, PublishedChannel, PublishedImageChannel
-from lima2_bliss.controller.compatibility import append_to_stream, scan_greenlet
+from lima2_bliss.controller.compatibility import append_to_stream, scan_greenlet, scan_of_apply_parameters
 from lima2_bliss.controller.counters import DetectorCounter
 from lima2_bliss.controller.echo import Channel, Echo
-from lima2_bliss.controller.image_files import image_saving
+from lima2_bliss.controller.image_files import check_scan_saving, image_saving
 from lima2_bliss.controller.parameters import acquisition_parameters, processing_parameters
 from lima2_bliss.controller.scan_publication import ScanPublication, frames_kept, image_description, stream_definitions
 from lima2_bliss.controller.scan_request import ScanRequest
@@ -55,6 +55,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         self._echo: Echo | None = None
         self._scan_greenlet: gevent.Greenlet | None = None
         self._told = False
+        self._points = 0
 
     # --- before the scan ------------------------------------------------------------------------------------------
 
@@ -93,12 +94,16 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
 
     def __iter__(self) -> Iterator[Lima2AcquisitionMaster]:
         while True:
+            self._points += 1
             yield self
             if self.parent is None:
                 return
 
     def apply_parameters(self) -> None:
-        """First step of a scan: refuse two objects on the same devices."""
+        """First step of a scan: refuse two objects on the same devices, and files that cannot be written."""
+        scan = scan_of_apply_parameters()
+        if scan is not None:
+            check_scan_saving(scan, self.name, self._saves_images)
         top: Any = self
         while top.parent is not None:
             top = top.parent
@@ -109,11 +114,15 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
                     f" ({self.device.control_name}); take only one of them into a scan"
                 )
 
+    @property
+    def _saves_images(self) -> bool:
+        """Images are written if the scan is saved."""
+        return self._state.saving.enabled and any(isinstance(each, PublishedImageChannel) for each in self.channels)
+
     def set_device_saving(self, directory: str | None, prefix: str | None, force_no_saving: bool = False) -> None:
         """Where images go, from SCAN_SAVING; nothing is written without the `image` counter."""
         self._saving = None
-        wanted = any(isinstance(channel, PublishedImageChannel) for channel in self.channels)
-        if wanted and not force_no_saving and self._state.saving.enabled and directory is not None:
+        if self._saves_images and not force_no_saving and directory is not None:
             self._saving = image_saving(self._state.saving, self.device.name, directory, prefix or "")
 
     def prepare(self) -> None:
@@ -184,7 +193,12 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             raise
 
     def wait_ready(self) -> None:
-        """Ready for the next point at once: `trigger` has waited for the images of the last one."""
+        """Ready for the next point: with an external signal when the images of this one are there.
+
+        `trigger` has waited for those of software triggers.
+        """
+        if self.request.wait_each_point and self.parent is not None and self._run is not None and self._run.started:
+            self._run.wait_point(self._points)
 
     def wait_reading(self) -> None:
         """Wait until everything is received, saved and published; raises what went wrong, once."""

@@ -62,6 +62,11 @@ class PreviewChannel(PublishedChannel):
     echoed = False
     group = "preview"
 
+    @property
+    def file_only(self) -> bool:
+        """True has Flint leave this channel out: it shows the full images already, one tab is enough."""
+        return True
+
 
 class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):
     """References to frames, as LImA 1 publishes them."""

@@ -73,6 +73,18 @@ def scan_greenlet() -> gevent.Greenlet | None:
     return None
 
 
+def scan_of_apply_parameters() -> Any:
+    """The scan that is starting, seen from an acquisition object's ``apply_parameters``; None when it cannot be told.
+
+    The chain iterator runs each ``apply_parameters`` in a greenlet of its own, and knows the chain, which knows the
+    scan.
+    """
+    spawner = getattr(gevent.getcurrent(), "spawning_greenlet", None)
+    greenlet = spawner() if spawner is not None else None
+    iterator = getattr(getattr(greenlet, "_run", None), "__self__", None)
+    return getattr(getattr(iterator, "acquisition_chain", None), "scan", None)
+
+
 def append_to_stream(stream: Any, entry: dict[str, Any]) -> None:
     """Write one more entry into a stream that another process has written so far, and no longer does."""
     stream._write_index = len(stream)

@@ -53,6 +53,10 @@ class Connection:
             self._defaults = dict(self.client.default_parameters()[0].get("det", {}))
         return self._defaults
 
+    def command_names(self) -> list[str]:
+        """Names of the detector's own commands."""
+        return [str(name) for name in self._control.call("detectorCommands")]
+
     def info_if_known(self) -> dict[str, Any]:
         """``det_info``, empty when control does not answer."""
         try:

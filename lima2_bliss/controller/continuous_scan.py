@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bliss import is_bliss_shell
@@ -11,10 +12,15 @@ from bliss.scanning.scan_info import ScanInfo
 from bliss.scanning.scan_progress import ScanProgress
 from bliss.scanning.toolbox import ChainBuilder
 
+from lima2_bliss.contract import ParameterError
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
 
 if TYPE_CHECKING:
     from lima2_bliss.controller.detector import Lima2Detector
+
+
+#: Trigger modes in which no trigger comes from the scan.
+PACED_BY_HARDWARE = ("internal", "external", "gate")
 
 
 class ImagesProgress(ScanProgress):
@@ -35,30 +41,57 @@ class ImagesProgress(ScanProgress):
         return "  ".join(parts)
 
 
+@dataclass(frozen=True)
+class TakeRequest:
+    """What is taken: images (0: until stopped) of ``expo_time`` [s], how they are triggered, dead time [s] or None."""
+
+    nb_images: int
+    expo_time: float
+    trigger: str = "internal"
+    images_per_trigger: int = 1
+    latency_time: float | None = None
+
+    def title(self, detector: str) -> str:
+        """The call as the user typed it."""
+        words = [str(self.nb_images), f"{self.expo_time:g}"]
+        if self.trigger != "internal":
+            words.append(f"trigger={self.trigger!r}")
+        if self.images_per_trigger != 1:
+            words.append(f"images_per_trigger={self.images_per_trigger}")
+        return f"{detector}.take({', '.join(words)})"
+
+
 def continuous_scan(
     detector: Lima2Detector,
-    nb_images: int,
-    expo_time: float,
+    request: TakeRequest,
     counters: tuple[Any, ...] = (),
-    latency_time: float | None = None,
     save: bool = True,
     run: bool = True,
 ) -> Scan:
-    """A scan of ``nb_images`` images of ``expo_time`` [s] each; 0 images: until it is stopped."""
+    """A scan in which the detector, or what triggers it, sets the pace."""
+    if request.trigger not in PACED_BY_HARDWARE:
+        raise ParameterError(
+            f"{detector.name}.take: trigger {request.trigger!r} is not possible; allowed: {', '.join(PACED_BY_HARDWARE)}"
+        )
+    if request.trigger == "internal" and request.images_per_trigger != 1:
+        raise ParameterError(
+            f"{detector.name}.take: images_per_trigger = {request.images_per_trigger} needs trigger='external'"
+        )
     chain = AcquisitionChain()
     parameters: dict[str, Any] = {
-        "acq_nb_frames": nb_images,
-        "acq_expo_time": expo_time,
-        "acq_trigger_mode": "internal",
-        "latency_time": latency_time,
+        "acq_nb_frames": request.nb_images,
+        "acq_expo_time": request.expo_time,
+        "acq_trigger_mode": request.trigger,
+        "acq_frames_per_point": request.images_per_trigger,
+        "latency_time": request.latency_time,
     }
     builder = ChainBuilder(counters or (detector,))
     for node in builder.get_top_level_nodes():
         node.set_parameters(acq_params=dict(parameters))
         chain.add(node)
     info = ScanInfo()
-    info.update({"type": "take", "save": save, "npoints": nb_images, "count_time": expo_time})
-    info["title"] = f"{detector.name}.take({nb_images}, {expo_time:g})"
+    info.update({"type": "take", "save": save, "npoints": request.nb_images, "count_time": request.expo_time})
+    info["title"] = request.title(detector.name)
     progress = ImagesProgress() if is_bliss_shell() else None
     scan = Scan(chain, name="take", scan_info=info, save=save, scan_progress=progress)
     if run:

@@ -19,7 +19,7 @@ from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
 from lima2_bliss.controller.compatibility import TextSetting
 from lima2_bliss.controller.configuration import Configuration, configuration
 from lima2_bliss.controller.connection import Connection, detector_shape
-from lima2_bliss.controller.continuous_scan import continuous_scan
+from lima2_bliss.controller.continuous_scan import TakeRequest, continuous_scan
 from lima2_bliss.controller.counters import check_free, counter_groups, make_counters
 from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged
 from lima2_bliss.controller.metadata import detector_metadata
@@ -265,6 +265,7 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
             "acq_expo_time": acq_params.get("acq_expo_time", scan_params.get("count_time", 1.0)),
             "acq_trigger_mode": acq_params.get("acq_trigger_mode", settings.step_trigger),
             "acq_frames_per_point": per_point,
+            "acq_wait_each_point": acq_params.get("acq_wait_each_point", True),
         }
 
     def get_acquisition_object(
@@ -327,17 +328,31 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         nb_images: int,
         expo_time: float,
         *counters: Any,
+        trigger: str = "internal",
+        images_per_trigger: int = 1,
         latency_time: float | None = None,
         save: bool = True,
         run: bool = True,
     ) -> Any:
         """Scan of images at the detector's own rate, ``expo_time`` [s] each; 0 images: until Ctrl-C.
 
-        ``counters``: only these instead of the detector's default ones.
+        ``trigger`` "external": each pulse at the detector's input gives ``images_per_trigger`` images; "gate": each
+        pulse gives one image, exposed as long as the pulse lasts. ``counters``: only these instead of the detector's
+        default ones.
         """
-        return continuous_scan(self, nb_images, expo_time, counters, latency_time, save, run)
+        request = TakeRequest(nb_images, expo_time, trigger, images_per_trigger, latency_time)
+        return continuous_scan(self, request, counters, save, run)
 
     # --- by hand --------------------------------------------------------------------------------------------------
+
+    @property
+    def commands(self) -> list[str]:
+        """Names of the detector's own commands, for `command`."""
+        return self._connection.command_names()
+
+    def command(self, name: str, argument: Any = None) -> Any:
+        """Run one of the detector's own commands, as in ``det.command("pulse", {"n": 10, "period_s": 0.1})``."""
+        return self._connection.client.command(name, argument)
 
     def recover(self) -> list[str]:
         """Bring control and receivers back after a failure; sentences that say what was done."""

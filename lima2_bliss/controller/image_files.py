@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
-from lima2_bliss.contract import SavingError
+from bliss.common.os_utils import makedirs
+
+from lima2_bliss.contract import ParameterError, SavingError
 from lima2_bliss.contract.parameters import Saving
 from lima2_bliss.controller.settings_models import SavingSettings
 
@@ -17,16 +21,55 @@ def detector_prefix(prefix: str, detector: str) -> str:
     return f"{prefix}_{detector}" if prefix else detector
 
 
+def check_path(path: Path) -> None:
+    """`ParameterError` when image files cannot have this path: a ``%`` is a frame number to those who read them."""
+    if "%" in str(path):
+        raise ParameterError(
+            f"image files {path}...: '%' is not possible in the name of an image file or its directory; change"
+            " SCAN_SAVING (base_path, template, images_path_template or images_prefix)"
+        )
+
+
+def check_directory(directory: Path, ask_permission: bool = True) -> None:
+    """`SavingError` when a directory, that may have to be created, is certain to be impossible.
+
+    ``ask_permission`` False: another process creates it, whose permissions are not known here.
+    """
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    if not there.is_dir():
+        raise _impossible(directory, f"{there} is a file", there)
+    if ask_permission and not os.access(there, os.W_OK | os.X_OK):
+        raise _impossible(directory, f"{there} is not writable", there)
+
+
+def _impossible(directory: Path, why: str, path: Path) -> SavingError:
+    return SavingError(
+        f"directory {directory} of the scan's files cannot be created or written ({why}); check SCAN_SAVING.base_path"
+        " and its permissions",
+        path=path,
+    )
+
+
+def check_scan_saving(scan: Any, detector: str, saves_images: bool) -> None:
+    """What is wrong with the place of a scan's files, before the first of them is created."""
+    writer = scan.writer
+    if not writer.saving_enabled():
+        return
+    # the external Nexus writer creates the scan's directory, as the user that it runs as
+    here = writer.get_name() != "nexus"
+    if saves_images and writer.device_saving_enabled():
+        images = Path(writer.get_device_root_path(img_acq_device=detector))
+        check_path(images)
+        check_directory(images.parent, here)
+    check_directory(Path(writer.get_filename()).parent, here)
+
+
 def make_directory(directory: Path) -> None:
     """Create the directory if it is not there; `SavingError` that says why it cannot be."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        makedirs(str(directory))
     except OSError as error:
-        raise SavingError(
-            f"image directory {directory} cannot be created ({error.strerror}); check SCAN_SAVING.base_path and"
-            " its permissions",
-            path=directory,
-        ) from None
+        raise _impossible(directory, error.strerror or str(error), directory) from None
 
 
 def image_saving(settings: SavingSettings, detector: str, directory: str, prefix: str) -> Saving:
@@ -35,11 +78,13 @@ def image_saving(settings: SavingSettings, detector: str, directory: str, prefix
     With the policy ``append`` the receivers add a number to the prefix when files of that name exist.
     """
     path = Path(directory)
+    file_prefix = detector_prefix(prefix, detector)
+    check_path(path / file_prefix)
     make_directory(path)
     return Saving(
         enabled=True,
         base_path=str(path),
-        filename_prefix=detector_prefix(prefix, detector),
+        filename_prefix=file_prefix,
         file_exists_policy=settings.file_exists_policy,
         nb_frames_per_file=settings.frames_per_file,
         compression=settings.compression,

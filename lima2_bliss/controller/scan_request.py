@@ -29,6 +29,10 @@ class AcqParams(Parameters):
     acq_nb_frames: int = Field(1, ge=0, le=2**31 - 1, description="images in the scan; 0 until the scan is stopped")
     acq_trigger_mode: str = "internal"
     acq_frames_per_point: int = Field(1, ge=1, description="images at each trigger")
+    acq_wait_each_point: bool = Field(
+        False,
+        description="external and gate trigger: the scan goes on to its next point when this one's images are there",
+    )
     latency_time: float | None = Field(None, ge=0, description="dead time between two frames [s]; None: the setting")
     acq_mode: Literal["SINGLE"] = Field("SINGLE", description="accumulation is set by det.processing.accumulation")
     prepare_once: bool = Field(True, description="kept for LImA 1 scans; the detector is always prepared once")
@@ -38,13 +42,17 @@ class AcqParams(Parameters):
 
 @dataclass(frozen=True)
 class ScanRequest:
-    """Images and triggers of one scan. ``nb_images`` 0 is endless; ``expo_time`` is the count time of an image [s]."""
+    """Images and triggers of one scan. ``nb_images`` 0 is endless; ``expo_time`` is the count time of an image [s].
+
+    ``wait_each_point``: the scan waits at each point for the images that an external signal triggers there.
+    """
 
     nb_images: int
     expo_time: float
     trigger: TriggerMode
     images_per_trigger: int = 1
     latency_time: float | None = None
+    wait_each_point: bool = False
 
     @property
     def endless(self) -> bool:
@@ -71,4 +79,5 @@ def scan_request(name: str, acq_params: Mapping[str, Any]) -> ScanRequest:
             f"{name}: {params.acq_nb_frames} images are no multiple of {per_trigger} images per trigger;"
             " change acq_nb_frames or acq_frames_per_point"
         )
-    return ScanRequest(params.acq_nb_frames, params.acq_expo_time, trigger, per_trigger, params.latency_time)
+    waits = params.acq_wait_each_point and trigger in ("external", "gate") and not all_at_once
+    return ScanRequest(params.acq_nb_frames, params.acq_expo_time, trigger, per_trigger, params.latency_time, waits)

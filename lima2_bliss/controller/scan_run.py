@@ -125,22 +125,49 @@ class ScanRun:
             self._fail(error)
             self._leave_it_to_the_scan()
             raise
-        depth = self.acquisition.depth
-        wanted = self._triggers * self.request.images_per_trigger * depth
-        limit_s = self.request.images_per_trigger * (self.request.expo_time * 1.5) + self._waits.point_s
-        deadline = time.monotonic() + limit_s
+        limit_s = self._due_s()
+        wanted = self._frames_of(self._triggers)
+        if not self._wait_received(wanted, limit_s, f"point {self._triggers}"):
+            raise DeviceTimeoutError(
+                f"point {self._triggers}: {self._received} of {wanted} frames received within {limit_s:g} s;"
+                " see the log of the detector's control"
+            )
+
+    def wait_point(self, point: int) -> None:
+        """Wait for the images of the first ``point`` points, triggered by an external signal, however long it takes."""
+        wanted = self._frames_of(point)
+        if self._wait_received(wanted, self._due_s(), f"point {point}"):
+            return
+        _log.warning(
+            "point %d waits for its %s trigger: %d of %d frames received; Ctrl-C ends the scan",
+            point,
+            self.request.trigger,
+            self._received,
+            wanted,
+        )
+        while not self._wait_received(wanted, 3600.0, f"point {point}"):
+            pass
+
+    def _due_s(self) -> float:
+        """Time in which the images of a point should be there [s]."""
+        return self.request.images_per_trigger * (self.request.expo_time * 1.5) + self._waits.point_s
+
+    def _frames_of(self, points: int) -> int:
+        return points * self.request.images_per_trigger * self.acquisition.depth
+
+    def _wait_received(self, wanted: int, timeout_s: float, what: str) -> bool:
+        """Wait for frames; False when they are not there in time, an error when they will not come."""
+        deadline = time.monotonic() + timeout_s
         while self._received < wanted:
             if self.error is not None:
                 self._leave_it_to_the_scan()
                 raise self.error
             if self._task is not None and self._task.ready():
-                raise StateError(f"the acquisition ended before point {self._triggers}")
+                raise StateError(f"the acquisition ended before {what}")
             self._news.clear()
             if not self._news.wait(max(0.0, deadline - time.monotonic())):
-                raise DeviceTimeoutError(
-                    f"point {self._triggers}: {self._received} of {wanted} frames received within {limit_s:g} s;"
-                    " see the log of the detector's control"
-                )
+                return False
+        return True
 
     def _leave_it_to_the_scan(self) -> None:
         """Wait to be ended with the scan, if it is being ended: one error instead of two."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,15 @@ with gevent.Timeout(60):
         gevent.sleep(0.2)
     flint.wait_started()
 
-def grab(name):
-    ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).save(data_path + "/" + name)
+def screen():
+    return ImageGrab.grab(xdisplay=os.environ["DISPLAY"]).convert("RGB")
+
+def grab_when(condition, name):
+    # as soon as the pixels are what is waited for; the last picture anyway
+    with gevent.Timeout(10, False):
+        while not condition(np.asarray(picture := screen()).astype(int)):
+            gevent.sleep(0.1)
+    picture.save(data_path + "/" + name)
 
 def until(condition, seconds=20):
     with gevent.Timeout(seconds):
@@ -81,13 +89,13 @@ def look():
         live.append(np.array(image))
     return len(live) >= 8
 until(look)
-grab("image.png")
+grab_when(lambda pixels: np.mean((pixels[..., 2] > 70) & (pixels[..., 1] < 50)) > 0.05, "image.png")
 curve_plot = flint.get_live_plot("default-curve")
 flint.set_displayed_channels(curve_plot.plot_id, ["simulator:beam_sum"])
 curve_plot.focus()
 until(lambda: len(shown("simulator:beam_sum")) > {FRAMES} // 2)
 points_live = np.array(shown("simulator:beam_sum"))
-grab("curve.png")
+grab_when(lambda pixels: np.mean((pixels[..., 2] > 70) & (pixels[..., 1] < 50)) < 0.005, "curve.png")
 still_running = not running.ready()
 running.get()
 flint.wait_end_of_scans()
@@ -177,9 +185,58 @@ def test_the_last_image_stays_when_the_scan_has_ended(scanned: dict[str, Any]) -
     np.testing.assert_array_equal(scanned["last"], expected_frame(scanned["parameters"], FRAMES - 1)[0])
 
 
-def test_the_screen_shows_the_image(scanned: dict[str, Any]) -> None:
-    screen = scanned["image"]
-    assert screen.shape == (1024, 1280, 3)
+@dataclass(frozen=True)
+class Box:
+    """Part of the screen, pixels: rows ``top`` to ``bottom``, columns ``left`` to ``right`` (not included)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.bottom - self.top, self.right - self.left
+
+    def cut(self, screen: np.ndarray) -> np.ndarray:
+        """That part of the screen."""
+        return screen[self.top : self.bottom, self.left : self.right]
+
+
+def image_area(screen: np.ndarray) -> Box:
+    """Where the image is: dark violet, the low end of Flint's colours, nearly everywhere."""
+    violet = (screen[..., 2] > 70) & (screen[..., 1] < 60) & (screen[..., 0] < 110)
+    rows, columns = (np.flatnonzero(violet.sum(axis) > 100) for axis in (1, 0))
+    assert rows.size, "no image on the screen"
+    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+
+
+def test_the_screen_shows_the_image_with_its_spots(scanned: dict[str, Any]) -> None:
+    area = image_area(scanned["image"])
+    height, width = area.shape
+    assert width > 300
+    assert width / height == pytest.approx(512 / 384, rel=0.02)
+    pixels = area.cut(scanned["image"])
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+    # the brightest point of the picture is a bright spot of one of the frames
+    row, column = np.unravel_index(pixels.sum(2, dtype=int).argmax(), area.shape)
+    y, x = int((row + 0.5) * 384 / height), int((column + 0.5) * 512 / width)
+    frames = [expected_frame(scanned["parameters"], slot)[0, 1:] for slot in range(8)]
+    near = [frame[max(y - 4, 0) : y + 3, max(x - 3, 0) : x + 4].max() / frame.max() for frame in frames]
+    assert max(near) > 0.5
+
+
+def test_the_screen_shows_the_roi_curve(scanned: dict[str, Any]) -> None:
+    area = image_area(scanned["image"])  # the curve takes the same place
+    place = Box(area.top - 60, area.bottom + 60, area.left - 20, area.right + 20)
+    red, green, blue = np.moveaxis(place.cut(scanned["curve"]).astype(int), 2, 0)
+    line = (blue > red + 60) & (blue > green + 60)
+    rows, columns = np.flatnonzero(line.any(1)), np.flatnonzero(line.any(0))
+    assert np.ptp(columns) > 0.7 * area.shape[1]
+    assert len(columns) > 0.95 * np.ptp(columns), "the line has gaps"
+    assert np.ptp(rows) > 0.7 * area.shape[0]
+    assert line.mean() < 0.2
 
 
 def test_flint_ends_with_the_last_frame_of_each_detector(

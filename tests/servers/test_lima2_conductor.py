@@ -1,13 +1,12 @@
 """ESRF's own conductor drives our servers.
 
-It needs an environment of its own (its lima2-client is newer than the one that BLISS 2.1 brings):
-``python -m venv DIR && DIR/bin/pip install 'lima2-client[conductor]==4.3.2'``, then ``LIMA2_CONDUCTOR=DIR pytest ...``.
+It needs an environment of its own (its lima2-client is newer than the one that BLISS 2.1 brings), which
+``make setup-conductor`` makes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -16,11 +15,11 @@ import hdf5plugin  # noqa: F401 - filters
 import pytest
 from tango_bench import TangoBench, free_port
 
-PLACE = os.environ.get("LIMA2_CONDUCTOR", "")
+PLACE = Path(__file__).parents[2] / ".venv-conductor"
 
 
-@pytest.mark.skipif(not PLACE, reason="LIMA2_CONDUCTOR does not name an environment with lima2-client[conductor]")
 def test_the_conductor_of_lima2_runs_acquisitions_on_our_servers(bench: TangoBench, tmp_path: Path) -> None:
+    assert PLACE.is_dir(), "the conductor is not installed; run: make setup-conductor"
     port = free_port()
     devices = ["id00/limacontrol/sim", "id00/limareceiver/sim1", "id00/limareceiver/sim2"]
     command = [f"{PLACE}/bin/lima2-conductor", "start", bench.host, "round_robin", *devices, "--port", str(port)]

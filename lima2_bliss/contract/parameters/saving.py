@@ -20,7 +20,7 @@ class Saving(Parameters):
     enabled: bool = Field(False, description="write files")
     base_path: str = Field("/tmp", min_length=1, description="directory; must exist and be writable on the receivers")
     filename_prefix: str = Field(
-        "lima2", pattern=r"^[^/\x00]+$", description="files are PREFIX_RECEIVER_NUMBER.h5 and PREFIX_master.h5"
+        "lima2", pattern=r"^[^/%\x00]+$", description="files are PREFIX_RECEIVER_NUMBER.h5 and PREFIX_master.h5"
     )
     filename_rank: int = Field(0, ge=0, description="index of the receiver; set per receiver by the client")
     filename_suffix: Literal[".h5"] = Field(".h5", description="kept for LImA2 clients")
