@@ -81,6 +81,7 @@ class Acquisition:
         self._known: list[ReceiverStatus] = [
             nothing_yet(device.name, rank, uuid) for rank, device in enumerate(devices.receivers)
         ]
+        self._released = False
         self._rows_per_frame: dict[str, int] = {}
         self._masters = MasterWriter(uuid, devices, acquisition, processing)
 
@@ -156,11 +157,18 @@ class Acquisition:
         closed just the same, with the frames that are in files. `DeviceTimeoutError` when it does not end in time.
         """
         self._settle(timeout_s)
+        self.release()
+        return self._masters.write(self._known, timeout_s)
+
+    def release(self) -> None:
+        """End the acquisition on control, once: another one can be prepared while this one is still processed."""
+        if self._released:
+            return
+        self._released = True
         try:
             self._devices.control.call("Close")
         except ConnectionLostError as error:
             logger.warning("acquisition %s could not be closed on control: %s", self.uuid, error)
-        return self._masters.write(self._known, timeout_s)
 
     def _settle(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s

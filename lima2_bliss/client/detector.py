@@ -41,7 +41,8 @@ class Detector:
     """A detector by the names of its Tango devices; receivers in rank order.
 
     ``access`` is the image device (live images for Lima clients, master files); without it there are no master files.
-    ``keep_pipelines`` past acquisitions, the present one included, stay readable on the receivers.
+    ``keep_pipelines`` past acquisitions, the present one included, stay readable on the receivers. With
+    ``processing_devices`` each has its Tango processing devices for LImA2's own clients; this one needs none.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Detector:
         proxy: ProxyFactory | None = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         keep_pipelines: int = 2,
+        processing_devices: bool = False,
         patience: Patience = Patience(),
     ) -> None:
         if not receivers:
@@ -62,6 +64,7 @@ class Detector:
         if keep_pipelines < 1:
             raise ParameterError(f"keep_pipelines = {keep_pipelines}; at least 1, the present one, is kept")
         self.keep_pipelines = keep_pipelines
+        self.processing_devices = processing_devices
         self._patience = patience
         self._control = DeviceLink(control, timeout_s, proxy)
         self._receivers = [DeviceLink(name, timeout_s, proxy) for name in receivers]
@@ -156,7 +159,7 @@ class Detector:
         recovered = repair(snapshot, self._control, self._receivers)
         processing = resolve_saving(processing, self._receivers)
         write_parameters(self._control, self._receivers, acquisition, processing)
-        uuid = prepare_devices(self._control, self._receivers, snapshot, self.keep_pipelines)
+        uuid = prepare_devices(self._control, self._receivers, snapshot, self.keep_pipelines, self.processing_devices)
         prepared = Acquisition(
             uuid,
             self._devices([each.endpoint for each in snapshot.receivers], [each.pid for each in snapshot.receivers]),

@@ -161,7 +161,11 @@ def write_parameters(control: DeviceLink, receivers: Sequence[DeviceLink], acqui
 
 
 def prepare_devices(
-    control: DeviceLink, receivers: Sequence[DeviceLink], snapshot: Snapshot, keep_pipelines: int
+    control: DeviceLink,
+    receivers: Sequence[DeviceLink],
+    snapshot: Snapshot,
+    keep_pipelines: int,
+    processing_devices: bool = False,
 ) -> str:
     """Prepare all devices for a new acquisition and return its uuid; erase the oldest ended ones beforehand.
 
@@ -172,7 +176,11 @@ def prepare_devices(
     for device, found in zip(receivers, snapshot.receivers, strict=True):
         too_many = max(0, len(found.pipelines) + 1 - keep_pipelines)
         old[device.name] = found.erasable[:too_many]
-    outcomes = on_each((control, *receivers), lambda device: _prepare(device, old.get(device.name, ()), uuid))
+    how = {device.name: "Prepare" if processing_devices else "prepareWithoutDevice" for device in receivers}
+    outcomes = on_each(
+        (control, *receivers),
+        lambda device: _prepare(device, how.get(device.name, "Prepare"), old.get(device.name, ()), uuid),
+    )
     if failures(outcomes):
         good = [device for device in (control, *receivers) if outcomes[device.name].error is None]
         undone = on_each(good, lambda device: device.call_here("Reset"))
@@ -182,7 +190,7 @@ def prepare_devices(
     return uuid
 
 
-def _prepare(device: DeviceLink, old: Sequence[str], uuid: str) -> None:
+def _prepare(device: DeviceLink, command: str, old: Sequence[str], uuid: str) -> None:
     for each in old:
         device.call_here("erasePipeline", each)
-    device.call_here("Prepare", uuid)
+    device.call_here(command, uuid)

@@ -16,7 +16,12 @@ from blissdata.lima.client import prepare_next_lima_acquisition
 from lima2_bliss.client import Acquisition
 from lima2_bliss.contract import Lima2Error, ParameterError
 from lima2_bliss.contract.parameters import LegacyParameters, Saving
-from lima2_bliss.controller.channels import PreviewChannel, PublishedChannel, PublishedImageChannel
+from lima2_bliss.controller.channels import (
+    PreviewChannel,
+    PreviewIndexChannel,
+    PublishedChannel,
+    PublishedImageChannel,
+)
 from lima2_bliss.controller.compatibility import append_to_stream, scan_greenlet, scan_of_apply_parameters
 from lima2_bliss.controller.counters import DetectorCounter
 from lima2_bliss.controller.echo import Channel, Echo
@@ -75,7 +80,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
 
     def _preview_index_channel(self) -> Channel:
         """Which frames the previews show, for readers: no counter of its own."""
-        channel = PreviewChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), ())
+        channel = PreviewIndexChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), ())
         channel.counter_name = PREVIEW_INDEX
         return channel
 

@@ -68,6 +68,16 @@ class PreviewChannel(PublishedChannel):
         return True
 
 
+class PreviewIndexChannel(PublishedChannel):
+    """Frame indices of the previews; only for readers of Redis.
+
+    Flint sees it, as a group of its own: a scalar stream that it finds in Redis and was not told of stops its updates.
+    """
+
+    echoed = False
+    group = PreviewChannel.group
+
+
 class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):
     """References to frames, as LImA 1 publishes them."""
 

@@ -71,7 +71,8 @@ def continuous_scan(
     """A scan in which the detector, or what triggers it, sets the pace."""
     if request.trigger not in PACED_BY_HARDWARE:
         raise ParameterError(
-            f"{detector.name}.take: trigger {request.trigger!r} is not possible; allowed: {', '.join(PACED_BY_HARDWARE)}"
+            f"{detector.name}.take: trigger {request.trigger!r} is not possible;"
+            f" allowed: {', '.join(PACED_BY_HARDWARE)}"
         )
     if request.trigger == "internal" and request.images_per_trigger != 1:
         raise ParameterError(

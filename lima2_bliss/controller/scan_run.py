@@ -86,6 +86,7 @@ class ScanRun:
         self._triggers = 0
         self._news = gevent.event.Event()
         self._stopping = False
+        self._detached = False
         self._scan_ends = False
         self._task: gevent.Greenlet | None = None
         self._publishing_watch: gevent.Greenlet | None = None
@@ -183,8 +184,11 @@ class ScanRun:
     # --- end ------------------------------------------------------------------------------------------------------
 
     def wait(self) -> None:
-        """Wait until all is received, processed, saved and published; raises what went wrong."""
-        if self._task is not None:
+        """Wait until all is received, processed, saved and published; raises what went wrong.
+
+        After a stop that could not wait for all of it, there is nothing to wait for.
+        """
+        if self._task is not None and not self._detached:
             self._task.join()
         if self.error is not None:
             raise self.error
@@ -209,8 +213,16 @@ class ScanRun:
 
     def _detach(self) -> None:
         """Let the scan end now; the last images are saved in the background, and the master file is written then."""
+        self._detached = True
+        if self._publishing_watch is not None:
+            self._publishing_watch.kill()
         if self.error is None:
-            _log.warning("images are still being saved; the files are complete when the receivers are idle")
+            _log.warning("the last images are still being processed or saved; a line says when the files are complete")
+        try:
+            # the next scan may begin before this acquisition is closed
+            self.acquisition.release()
+        except Lima2Error as error:
+            _log.log(logging.WARNING if self.error is None else logging.DEBUG, "%s", error)
         status = self.outcome.status
         saved = status.processed if status is not None and self.acquisition.master_files else None
         publishing, self._publishing = self._publishing, None
@@ -268,6 +280,19 @@ class ScanRun:
                 self._give_up_publishing(str(error))
                 self._fail(error)
         self._finish_up(saved)
+        if self._detached:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """The scan was over long ago: its user reads here how its files are."""
+        status, uuid = self.outcome.status, self.outcome.uuid
+        if self.error is not None:
+            _log.warning("acquisition %s of an earlier scan ended with an error: %s", uuid, self.error)
+        elif status is not None:
+            files = ", ".join(str(path) for path in self.outcome.files.values())
+            _log.warning(
+                "the files of the earlier scan are complete: %d images saved, %s", status.saved, files or "none"
+            )
 
     def _give_up_publishing(self, why: str) -> None:
         publishing, self._publishing = self._publishing, None

@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid1
 
 import pytest
 import tango
@@ -206,8 +207,11 @@ def test_every_attribute_and_command_of_the_devices_is_described(stack, scanned)
     host = stack.environment()["TANGO_HOST"]
     names = ["limacontrol/simulator", "limareceiver/simulator1", "limaimage/simulator", "limapublisher/simulator"]
     receiver = tango.DeviceProxy(f"tango://{host}/id00/{names[1]}")
-    names.append(f"limaprocessing/{receiver.pipelines[-1]}@0")
+    uuid = str(uuid1())
+    receiver.Prepare(uuid)
+    names.append(f"limaprocessing/{uuid}@0")
     for name in names:
         device = tango.DeviceProxy(f"tango://{host}/id00/{name}")
         members = {*device.get_attribute_list(), *(command.cmd_name for command in device.command_list_query())}
         assert members - TANGO_OWN - words == set(), f"not described: {name}"
+    receiver.Reset()

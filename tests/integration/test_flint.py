@@ -111,6 +111,7 @@ LAST = f"""
 for name in {DETECTORS}:
     detector = prepared(name, 320, 256)
     scan = loopscan(20, 0.01, detector)
+    until(lambda: shown(name + ":image") is not None)  # Flint hears of a scan a little later
     flint.wait_end_of_scans()
     np.save(data_path + "/" + name + ".npy", shown(name + ":image"))
     print(json.dumps(detector.last_acquisition.acquisition_parameters))

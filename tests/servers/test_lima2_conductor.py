@@ -12,7 +12,6 @@ from pathlib import Path
 
 import h5py
 import hdf5plugin  # noqa: F401 - filters
-import pytest
 from tango_bench import TangoBench, free_port
 
 PLACE = Path(__file__).parents[2] / ".venv-conductor"

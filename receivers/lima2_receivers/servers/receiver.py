@@ -176,6 +176,17 @@ class ReceiverDevice(AcquisitionDevice):
             self.engine.erase(uuid)
             raise
 
+    @speaks_tango
+    def is_prepareWithoutDevice_allowed(self) -> bool:
+        return self.is_Prepare_allowed()
+
+    @command(dtype_in=str, doc_in="uuid of the acquisition")
+    @speaks_tango
+    @beside_others
+    def prepareWithoutDevice(self, uuid: str) -> None:
+        """As Prepare for clients that read by ZeroMQ: no processing device, which costs a change of the database."""
+        self.engine.prepare(uuid.lower())
+
     @command(dtype_in=str, doc_in="uuid")
     @speaks_tango
     @beside_others
