@@ -1,0 +1,44 @@
+"""The benchmark scripts run from start to end at a small size, and their last line has the figures they promise."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+SCRIPTS = {
+    "chain": (["--frames", "60"], {"frames_per_s", "gb_per_s", "memcpy_ratio", "rss_mb", "rss_growth_mb"}),
+    "latency": (["--frames", "60"], {"p50_ms", "p99_ms"}),
+    "frame_access": (
+        ["--frames", "20", "--repeats", "2"],
+        {"bulk_gb_per_s", "single_per_s", "ratio_bulk_to_single"},
+    ),
+    "scan_overhead": (
+        ["--points", "10", "--repeats", "2"],
+        {"prepare_ms", "start_ms", "ct_50ms_wall_ms", "loopscan_points_per_s"},
+    ),
+}
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_benchmark_prints_its_figures_as_json(name: str, tmp_path: Path) -> None:
+    options, keys = SCRIPTS[name]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / f"{name}.py"), "--json", *options],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert keys <= figures.keys()
+    assert all(isinstance(figures[key], int | float) for key in keys)
