@@ -11,10 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import gevent.monkey
 import psutil
 import pytest
 
 from lima2_bliss.stack import Stack, default_config, write_detector
+
+# Importing BLISS, for a unit test of one of its parts, would turn the sockets of this process over to gevent; the
+# threads of every later test would fail on them. What needs a living BLISS runs in a process of its own (`run_bliss`).
+gevent.monkey.patch_all = lambda **_: False
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAK_WAIT_S = 5.0

@@ -18,7 +18,6 @@ from lima2_bliss.contract import Lima2Error, ParameterError
 from lima2_bliss.contract.parameters import LegacyParameters, Saving
 from lima2_bliss.controller.channels import (
     PreviewChannel,
-    PreviewIndexChannel,
     PublishedChannel,
     PublishedImageChannel,
 )
@@ -80,7 +79,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
 
     def _preview_index_channel(self) -> Channel:
         """Which frames the previews show, for readers: no counter of its own."""
-        channel = PreviewIndexChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), ())
+        channel = PreviewChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), (1,))
         channel.counter_name = PREVIEW_INDEX
         return channel
 
@@ -238,11 +237,18 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         if echo is None:
             return
         if saved is not None:
-            # the publisher has failed: what is saved is told from here
+            # the publisher has failed, or had no time to end: what is saved is told from here
+            saved = max([saved, *self._points_published()])
             for channel in self.channels:
                 if isinstance(channel, PublishedImageChannel):
                     append_to_stream(channel.stream, {"last_index": saved - 1, "last_index_saved": saved - 1})
         echo.finish()
+
+    def _points_published(self) -> Iterator[int]:
+        """How many frames each numeric stream has values of."""
+        for channel in self.channels:
+            if channel.definition is not None and channel.definition.kind in ("scalar", "vector"):
+                yield len(channel.stream)
 
     # --- metadata -------------------------------------------------------------------------------------------------
 

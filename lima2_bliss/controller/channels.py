@@ -57,25 +57,18 @@ class PublishedChannel(_PublishedElsewhere, AcquisitionChannel):
 
 
 class PreviewChannel(PublishedChannel):
-    """Small live images, a few per second; only for readers of Redis."""
+    """Small live images, a few per second, or the indices of their frames; only for readers of Redis."""
 
     echoed = False
     group = "preview"
 
     @property
     def file_only(self) -> bool:
-        """True has Flint leave this channel out: it shows the full images already, one tab is enough."""
+        """True has Flint leave this channel out: it shows the full images already, one tab is enough.
+
+        Not to be used for numbers: Flint fails on the points of a scalar stream that it was not told of.
+        """
         return True
-
-
-class PreviewIndexChannel(PublishedChannel):
-    """Frame indices of the previews; only for readers of Redis.
-
-    Flint sees it, as a group of its own: a scalar stream that it finds in Redis and was not told of stops its updates.
-    """
-
-    echoed = False
-    group = PreviewChannel.group
 
 
 class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):

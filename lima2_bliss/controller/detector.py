@@ -49,6 +49,15 @@ _log = logging.getLogger(__name__)
 _in_use: weakref.WeakValueDictionary[str, Lima2Detector] = weakref.WeakValueDictionary()
 
 
+#: What scans call; not shown when the shell completes.
+_PLUMBING = frozenset(
+    {"DEVICE_TYPE", "abandon", "apply_parameters", "create_chain_node", "create_counter", "get_acquisition_object"}
+    | {"get_current_parameters", "get_default_chain_parameters", "note_failure", "prepare_acquisition", "publisher"}
+    | {"disable_scan_metadata", "enable_scan_metadata", "remember", "scan_metadata", "scan_metadata_enabled"}
+    | {"fullname", "last_outcome", "scan_metadata_name", "settings_now"}
+)
+
+
 class Lima2Detector(CounterController, HasMetadataForScanExclusive):
     """A 2D detector of one control and N receivers, as one object of a session.
 
@@ -154,6 +163,9 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
 
     def __info__(self) -> str:
         return detector_report(self)
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _PLUMBING]
 
     # --- settings -------------------------------------------------------------------------------------------------
 

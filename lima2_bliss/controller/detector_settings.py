@@ -133,12 +133,27 @@ class DetectorSettings:
         names = {name.split(".")[0] for name in self._changed()}
         return [*sorted(names), "update", "reset", "to_dict"]
 
+    def keys(self) -> list[str]:
+        """Dotted names of all settings."""
+        return list(self.to_dict())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
     def __info__(self) -> str:
         changed = self._changed()
-        rows = [(name, str(value), "*" if name in changed else "") for name, value in self.to_dict().items()]
-        return (
-            f"{self._title} (* differs from the server's default):\n{table(rows)}" if rows else f"{self._title}: none"
-        )
+        rows = [(name, repr(value), "*" if name in changed else "") for name, value in self.to_dict().items()]
+        if not rows:
+            return f"{self._title}: none"
+        how = f'set one with {self._title}["NAME"] = value; * marks what is not the default of the server'
+        return f"{self._title} ({how}):\n{table(rows)}"
+
+
+# so that the shell completes the names after `[`
+Mapping.register(DetectorSettings)
 
 
 def deep_merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

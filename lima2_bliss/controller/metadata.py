@@ -8,6 +8,12 @@ from typing import Any
 from lima2_bliss.controller.parameters import DetectorState
 
 
+def detector_model(info: Mapping[str, Any]) -> str:
+    """Plugin and model, each word once, from ``det_info``; "unknown" when that is empty."""
+    words = [str(info[key]) for key in ("plugin", "model") if info.get(key)]
+    return " ".join(dict.fromkeys(words)) or "unknown"
+
+
 def detector_metadata(
     state: DetectorState,
     info: Mapping[str, Any],
@@ -18,7 +24,7 @@ def detector_metadata(
     metadata: dict[str, Any] = {
         "@NX_class": "NXdetector",
         "type": "lima",
-        "description": " ".join(str(info[key]) for key in ("plugin", "model") if info.get(key)) or "unknown",
+        "description": detector_model(info),
     }
     if info.get("sn"):
         metadata["serial_number"] = str(info["sn"])

@@ -283,6 +283,10 @@ class RoiTable(Generic[Roi]):
         return "\n".join(lines)
 
 
+# so that the shell completes the names after `[`
+Mapping.register(RoiTable)
+
+
 class RoiCounters(RoiTable[StatisticsRoi]):
     """Regions for statistics: each gives the counters NAME_sum, _avg, _std, _min, _max."""
 

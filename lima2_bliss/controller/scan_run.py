@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import gevent
 import gevent.event
@@ -27,9 +27,9 @@ class Waits:
 
     point_s: float = 10.0
     end_s: float = 60.0
-    stop_s: float = 1.5
+    stop_s: float = 1.0
     failed_s: float = 1.0
-    detach_s: float = 0.3
+    detach_s: float = 0.2
     failure_s: float = 1.0
     publish_s: float = 10.0
 
@@ -304,13 +304,12 @@ def count_lines(outcome: Outcome) -> Sequence[str]:
     """The last acquisition as lines for `__info__`."""
     status = outcome.status
     if status is None:
-        return ["none in this session"]
-    expected: Any = outcome.expected or "until stopped"
-    lines = [
-        f"images {expected}: received {status.received}, processed {status.processed}, saved {status.saved},"
-        f" lost {status.lost}, invalid {status.invalid}"
-    ]
-    lines += [f"file of {source}: {path}" for source, path in outcome.files.items()]
+        return ["none"]
+    expected = f"of {outcome.expected}" if outcome.expected else "until stopped"
+    lines = [f"{status.processed} images processed {expected}, {status.saved} saved"]
+    faults = {"frames lost": status.lost, "frames invalid": status.invalid}
+    lines[0] += "".join(f", {number} {what}" for what, number in faults.items() if number) or ", none lost"
+    lines += [f"file: {path}" for path in outcome.files.values()]
     if outcome.error:
         lines.append(f"error: {outcome.error}")
     return lines

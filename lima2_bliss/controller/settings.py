@@ -133,7 +133,7 @@ class SettingsSection:
 
     def __info__(self) -> str:
         rows = [
-            (name, str(getattr(self._values, name)), field.description or "")
+            (name, repr(getattr(self._values, name)), field.description or "")
             for name, field in self._model.model_fields.items()
         ]
         return f"{self._title}:\n{table(rows)}"

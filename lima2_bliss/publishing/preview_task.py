@@ -140,7 +140,7 @@ class PreviewTask:
             return
         self.published += 1
         if "preview_index" in self._names:
-            self._writer.write({self._names["preview_index"]: np.array([index], np.int64)})
+            self._writer.write({self._names["preview_index"]: np.array([[index]], np.int64)})
 
     def _fetch(self, connection: RowConnection, newest: int) -> tuple[int, np.ndarray]:
         try:

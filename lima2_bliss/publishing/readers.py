@@ -184,7 +184,7 @@ class DetectorData:
         """(frame index, binned image) of the newest preview, None before the first."""
         images, indices = self.stream(PREVIEW), self.stream(PREVIEW_INDEX)
         count = min(len(images), len(indices))
-        return (int(indices[count - 1]), np.asarray(images[count - 1])) if count else None
+        return (int(indices[count - 1][0]), np.asarray(images[count - 1])) if count else None
 
 
 def saved_place(info: Mapping[str, Any], index: int) -> tuple[str, int]:

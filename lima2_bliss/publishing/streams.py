@@ -143,7 +143,8 @@ def preview_streams(
     dtype = preview_dtype((frame.height, frame.width), shape, frame.dtype)
     return [
         StreamDefinition(name=PREVIEW, kind="preview", dtype=dtype.name, shape=shape, source=source),
-        StreamDefinition(name=PREVIEW_INDEX, kind="preview_index", dtype="int64", source=source),
+        # one element instead of a number: displays of BLISS wait for every number of a scan at every point
+        StreamDefinition(name=PREVIEW_INDEX, kind="preview_index", dtype="int64", shape=(1,), source=source),
     ]
 
 

@@ -69,12 +69,32 @@ def end(processes: Sequence[psutil.Process], timeout_s: float) -> list[int]:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
-    _gone, stubborn = psutil.wait_procs(processes, timeout_s)
+    stubborn = _wait_ended(processes, timeout_s)
     for process in stubborn:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(stubborn, timeout_s)
+    _wait_ended(stubborn, timeout_s)
     return [process.pid for process in stubborn]
+
+
+def _wait_ended(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still run after ``timeout_s``. A zombie has ended: not every host reaps orphans soon."""
+    deadline = time.monotonic() + timeout_s
+    left = list(processes)
+    while True:
+        # a child of this process is reaped here
+        left = [process for process in left if not _reaped(process) and alive(process.pid)]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(_POLL_S)
+
+
+def _reaped(process: psutil.Process) -> bool:
+    try:
+        process.wait(0)
+    except psutil.TimeoutExpired:
+        return False
+    return True
 
 
 def wait_for(

@@ -2,56 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
 import pytest
 
 pytestmark = pytest.mark.stack
-
-#: Prints what a scan gave as one line of JSON; `failure(call)` gives an error's kind, text and time.
-TOOLS = """
-import h5py, json, os, signal, threading, time, tango
-import numpy as np
-from bliss.common.scans import *
-
-def clean(det):
-    det.roi_counters.clear(); det.roi_profiles.clear(); det.reset_settings()
-
-def streams(scan):
-    return {name.removeprefix("timer:"): len(stream) for name, stream in scan.streams.items()}
-
-def measurement(scan):
-    with h5py.File(scan.scan_info["filename"]) as file:
-        group = file[f"{int(scan.scan_number)}.1/measurement"]
-        return {name: list(group[name].shape) for name in group}
-
-def failure(call):
-    start = time.perf_counter()
-    try:
-        call()
-    except BaseException as error:
-        return [type(error).__name__, str(error), time.perf_counter() - start]
-    return ["none", "", time.perf_counter() - start]
-
-def say(**values):
-    print("JSON " + json.dumps(values, default=str))
-"""
-
-
-@pytest.fixture
-def bliss_values(run_bliss):
-    """Runs a BLISS script and gives what its `say(...)` calls said."""
-
-    def run(code: str, **options) -> dict:
-        said: dict = {}
-        for line in run_bliss(TOOLS + code, **options).splitlines():
-            if line.startswith("JSON "):
-                said |= json.loads(line[5:])
-        return said
-
-    return run
 
 
 def test_step_scans_give_one_image_and_one_row_per_point(bliss_values):
@@ -175,29 +131,17 @@ say(roi=roi, exposure=exposure, mask=mask, unknown=unknown, twice=twice,
     assert last == first + 1, "no scan was started in between"
 
 
-CTRL_C = """
-def interrupted(scan, after_s):
-    threading.Timer(after_s, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    kind, _, took = failure(scan)
-    return [kind, took - after_s, streams(session.scans[-1]), session.scans[-1].scan_info["end_reason"]]
-"""
-
-
 def test_ctrl_c_ends_a_scan_at_once_with_whole_files(bliss_values):
-    said = bliss_values(
-        CTRL_C
-        + """
+    said = bliss_values("""
 det = simulator; clean(det)
 det.roi_counters.set("roi1", (0, 0, 4, 4))
-ct(0.01, det)
-say(many=interrupted(lambda: loopscan(100000, 0.005, det), 1.0), file=measurement(session.scans[-1]))
-say(endless=interrupted(lambda: timescan(0.01, det, save=False), 0.5))
-say(one=interrupted(lambda: loopscan(1, 100, det, save=False), 0.5))
-say(taken=interrupted(lambda: det.take(0, 0.005), 0.5), taken_file=measurement(session.scans[-1]))
+say(many=interrupted(lambda: loopscan(100000, 0.005, det), received(det, 25)), file=measurement(session.scans[-1]))
+say(endless=interrupted(lambda: timescan(0.01, det, save=False), received(det, 6)))
+say(one=interrupted(lambda: loopscan(1, 100, det, save=False), exposing(det)))
+say(taken=interrupted(lambda: det.take(0, 0.005), received(det, 25)), taken_file=measurement(session.scans[-1]))
 say(after=streams(loopscan(3, 0.01, det, save=False)))
 clean(det)
-"""
-    )
+""")
     for name in ("many", "endless", "one", "taken"):
         kind, late_s, _, reason = said[name]
         assert (kind, reason) == ("ScanAbort", "USER_ABORT")
@@ -212,22 +156,17 @@ clean(det)
 
 def test_after_a_failure_the_next_scan_recovers_by_itself_and_says_so(bliss_values):
     said = bliss_values("""
-import logging
-class Lines(logging.Handler):
-    lines = []
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-logging.getLogger("lima2_bliss").addHandler(Lines())
 det = simulator; clean(det)
 det.detector["failed_frame_idx"] = 5
 failed = failure(lambda: loopscan(50, 0.01, det))
 state = det.state.name
 det.detector.reset()
-Lines.lines.clear()
-say(failed=failed, state=state, after=streams(loopscan(6, 0.01, det)), lines=Lines.lines)
+Logged.lines.clear()
+say(failed=failed, state=state, after=streams(loopscan(6, 0.01, det)), lines=Logged.lines)
 """)
     assert said["failed"][0] == "AcquisitionError"
-    assert "id00/limareceiver/simulator1" in said["failed"][1]
+    assert said["failed"][1].startswith("receiver id00/limareceiver/simulator1: ")
+    assert said["failed"][1].count("simulator1") == 1
     assert said["state"] == "FAULT"
     assert said["after"]["simulator:image"] == 6
     assert len([line for line in said["lines"] if "has been reset" in line]) == 1
@@ -240,10 +179,12 @@ ct(0.01, det)
 pid = int(tango.DeviceProxy("id00/limareceiver/sim11").read_attribute("pid").value)
 threading.Timer(0.5, lambda: os.kill(pid, signal.SIGKILL)).start()
 say(killed=failure(lambda: loopscan(2, 30, det)), state=det.state.name, info=det.__info__(),
-    again=failure(lambda: loopscan(2, 0.01, det)))
+    logged=list(Logged.lines), again=failure(lambda: loopscan(2, 0.01, det)))
 """)
     kind, text, took_s = said["killed"]
     assert (kind, "id00/limareceiver/sim11" in text) == ("ConnectionLostError", True)
+    assert text.count("id00/limareceiver/sim11") == 1
+    assert said["logged"] == [], "the error says it all"
     assert took_s - 0.5 < 2.0
     assert said["state"] == "DISCONNECTED"
     assert "id00/limareceiver/sim11  not running" in said["info"]

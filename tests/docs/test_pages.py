@@ -89,13 +89,12 @@ def test_the_stream_table_is_that_of_the_code():
     )
     page = (DOC / "reference" / "streams.md").read_text()
     for stream in legacy_streams(processing, FrameInfo(1, 1024, 1024, np.dtype("u2")), ["roi1"], ["rows"]):
-        if stream.name == "preview_index":  # not offered in scans
-            continue
         row = re.search(rf"^\| `{stream.name}` \| (?P<dtype>.+?) \| (?P<shape>.+?) \|", page, re.M)
         assert row, f"stream {stream.name} is not in the table"
         dtype = "the image's" if stream.name == "image" else stream.dtype
         assert row["dtype"] == dtype
-        shape = {"image": "(height, width)", "vector": "(n,)", "scalar": "scalar"}.get(stream.kind)
+        shapes = {"image": "(height, width)", "vector": "(n,)", "scalar": "scalar", "preview_index": "(1,)"}
+        shape = shapes.get(stream.kind)
         assert row["shape"] == (shape or f"(rows, columns), at most {PREVIEW_SIDE}")
 
 

@@ -31,6 +31,8 @@ ARRAYS = {"image", "rows", "preview"}
 
 SCAN = f"""
 import json
+import zlib
+from lima2_bliss.publishing.readers import DetectorData
 detector = config.get("simulator")
 detector.reset_settings()
 detector.roi_counters.clear()
@@ -43,12 +45,16 @@ detector.roi_counters.set_arc("ring", (160, 128, 40, 60, 0, 360))
 detector.roi_profiles.set("rows", (10, 20, 200, 100))
 scan = loopscan({FRAMES}, 0.02, *detector.counters)
 outcome = detector.last_outcome
+data = DetectorData(scan, "simulator")
+last, preview = data.last_preview()
 print(json.dumps({{
     "key": scan._scan_data.key,
     "file": scan.scan_info["filename"],
     "number": scan.scan_number,
     "master": str(outcome.files["frame"]),
     "acquisition": detector.last_acquisition.acquisition_parameters,
+    "preview_index": data["preview_index"][:, 0].tolist(),
+    "last_preview": [last, zlib.crc32(preview.tobytes())],
     "streams": sorted(name.partition(":")[2] for name in scan.streams if name.startswith("simulator:")),
 }}))
 detector.reset_settings()
@@ -243,10 +249,12 @@ def test_numbers_are_those_of_the_images_and_of_the_scan_file(seen: Seen) -> Non
 
 def test_previews_belong_to_frames_of_the_scan(seen: Seen) -> None:
     streams = seen.after2["streams"]
-    indices = streams["preview_index"]["points"]
+    indices = seen.scan["preview_index"]
+    assert streams["preview_index"]["points"] == [checksum(np.array([index])) for index in indices]
     assert len(streams["preview"]["points"]) == len(indices) >= 2
     assert indices == sorted(set(indices))
-    assert indices[-1] <= FRAMES - 1
+    assert indices[-1] == FRAMES - 1
+    assert seen.scan["last_preview"] == [indices[-1], streams["preview"]["points"][-1]]
     # an image of 256 x 320 pixels is small enough to be its own preview
     assert tuple(streams["preview"]["shape"]) == (256, 320)
     frames = seen.frames.astype(streams["preview"]["dtype"])

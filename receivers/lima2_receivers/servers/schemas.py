@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any
 
 import tango
 from pydantic import BaseModel
+
+_log = logging.getLogger(__name__)
 
 ACQ_PARAMS = "acq_params"
 PROC_PARAMS = "proc_params"
@@ -40,13 +43,27 @@ def _spelled_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
 def publish_schema(database: tango.Database, tango_class: str, attribute: str, model: type[BaseModel]) -> None:
     """Put the schema of ``attribute`` of a Tango class in the database (class attribute property ``schema``)."""
     text = json.dumps(parameter_schema(model))
-    stored = database.get_class_attribute_property(tango_class, attribute).get(attribute, {}).get("schema", [])
-    if list(stored) != [text]:
-        database.put_class_attribute_property(tango_class, {attribute: {"schema": [text]}})
+    properties = _asked(lambda: database.get_class_attribute_property(tango_class, attribute))
+    if list(properties.get(attribute, {}).get("schema", [])) != [text]:
+        _asked(lambda: database.put_class_attribute_property(tango_class, {attribute: {"schema": [text]}}))
 
 
 def publish_version(database: tango.Database, tango_class: str, version: str) -> None:
     """Put the version of a Tango class in the database (class property ``Version``)."""
-    stored = database.get_class_property(tango_class, "Version").get("Version", [])
+    stored = _asked(lambda: database.get_class_property(tango_class, "Version")).get("Version", [])
     if list(stored) != [version]:
-        database.put_class_property(tango_class, {"Version": [version]})
+        _asked(lambda: database.put_class_property(tango_class, {"Version": [version]}))
+
+
+def _asked(request: Callable[[], Any], attempts: int = 5) -> Any:
+    """Answer of the database, asked again when it fails.
+
+    NosqlTangoDB fails now and then ("Caught an unknown exception!") while several servers of one class start at the
+    same moment and write the same properties.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return request()
+        except (tango.DevFailed, RuntimeError) as error:
+            _log.warning("the Tango database failed and is asked again: %s", error)
+    return request()

@@ -1,0 +1,48 @@
+"""What a scientist reads after typing the detector's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lima2_bliss.client.status import AcquisitionStatus
+from lima2_bliss.controller.metadata import detector_model
+from lima2_bliss.controller.report import image_words, processing_words, saving_words, step_words
+from lima2_bliss.controller.scan_run import Outcome, count_lines
+from lima2_bliss.controller.settings_models import (
+    AcquisitionSettings,
+    ImageSettings,
+    ProcessingSettings,
+    SavingSettings,
+)
+
+
+def test_untouched_settings_read_as_plain_sentences():
+    assert image_words(ImageSettings()) == "the full frame as it is"
+    assert processing_words(ProcessingSettings()) == "no mask, dark or flat field, no accumulation"
+    assert step_words(AcquisitionSettings()) == "1 image per point, software trigger, dead time 10 us"
+    assert saving_words(SavingSettings(enabled=False)) == "off (no images are saved)"
+
+
+def test_geometry_is_told_in_the_order_in_which_it_is_applied():
+    image = ImageSettings(binning=(2, 1), roi=(2, 1, 16, 10), flip="up_down", rotation="180")
+    assert image_words(image) == (
+        "binned 2 x 1, then cut to x=2 y=1 width=16 height=10, then flipped up-down, then rotated by 180 degrees"
+    )
+
+
+def test_corrections_are_named_with_their_files():
+    words = processing_words(ProcessingSettings(background="/dark.h5", accumulation=3, max_countrate=1e6))
+    assert words == "dark /dark.h5; 3 exposures summed into each image; scan ends above 1e+06 counts/s in a pixel"
+
+
+def test_a_model_called_like_its_plugin_is_named_once():
+    assert detector_model({"plugin": "Simulator", "model": "Simulator"}) == "Simulator"
+    assert detector_model({"plugin": "Jungfrau", "model": "4M"}) == "Jungfrau 4M"
+    assert detector_model({}) == "unknown"
+
+
+def test_the_last_acquisition_says_what_was_lost():
+    status = AcquisitionStatus("u", (), received=9, processed=9, saved=8, readable=8, lost=1, invalid=0, overrun=0)
+    lines = count_lines(Outcome("u", 10, status, {"frame": Path("/data/master.h5")}, "disk full"))
+    assert lines == ["9 images processed of 10, 8 saved, 1 frames lost", "file: /data/master.h5", "error: disk full"]
+    assert count_lines(Outcome()) == ["none"]
