@@ -208,6 +208,7 @@ def test_every_attribute_and_command_of_the_devices_is_described(stack, scanned)
     names = ["limacontrol/simulator", "limareceiver/simulator1", "limaimage/simulator", "limapublisher/simulator"]
     receiver = tango.DeviceProxy(f"tango://{host}/id00/{names[1]}")
     uuid = str(uuid1())
+    receiver.proc_params = "{}"  # the defaults save nothing
     receiver.Prepare(uuid)
     names.append(f"limaprocessing/{uuid}@0")
     for name in names:
