@@ -28,7 +28,7 @@ SESSION = """\
 - class: Session
   name: tests
   setup-file: ./tests_setup.py
-  config-objects: [robx, roby, diode, simulator, sim1, sim3]
+  config-objects: [robx, roby, diode, simulator, sim1, sim3, MGdiode]
 - class: MeasurementGroup
   name: MGdiode
   counters: [diode]
