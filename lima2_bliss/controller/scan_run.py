@@ -306,7 +306,9 @@ def count_lines(outcome: Outcome) -> Sequence[str]:
     if status is None:
         return ["none"]
     expected = f"of {outcome.expected}" if outcome.expected else "until stopped"
-    lines = [f"{status.processed} images processed {expected}, {status.saved} saved"]
+    # a receiver that was killed has taken its unfinished file with it: what counts then is what can be read
+    saved = status.readable if outcome.files or outcome.error else status.saved
+    lines = [f"{status.processed} images processed {expected}, {saved} saved"]
     faults = {"frames lost": status.lost, "frames invalid": status.invalid}
     lines[0] += "".join(f", {number} {what}" for what, number in faults.items() if number) or ", none lost"
     lines += [f"file: {path}" for path in outcome.files.values()]

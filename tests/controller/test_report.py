@@ -41,8 +41,8 @@ def test_a_model_called_like_its_plugin_is_named_once():
     assert detector_model({}) == "unknown"
 
 
-def test_the_last_acquisition_says_what_was_lost():
-    status = AcquisitionStatus("u", (), received=9, processed=9, saved=8, readable=8, lost=1, invalid=0, overrun=0)
+def test_the_last_acquisition_says_what_was_lost_and_what_can_be_read():
+    status = AcquisitionStatus("u", (), received=9, processed=9, saved=8, readable=6, lost=1, invalid=0, overrun=0)
     lines = count_lines(Outcome("u", 10, status, {"frame": Path("/data/master.h5")}, "disk full"))
-    assert lines == ["9 images processed of 10, 8 saved, 1 frames lost", "file: /data/master.h5", "error: disk full"]
+    assert lines == ["9 images processed of 10, 6 saved, 1 frames lost", "file: /data/master.h5", "error: disk full"]
     assert count_lines(Outcome()) == ["none"]
