@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from lima2_bliss.contract import (
     AcqState,
-    DeviceTimeoutError,
     Lima2Error,
     ParameterError,
 )
 from lima2_bliss.contract.parameters import AcquisitionParameters, parse
+from lima2_receivers.engine.command_turn import CommandTurn
 from lima2_receivers.engine.named_error import named_error
 from lima2_receivers.engine.plugin import ControlContext, DetectorPlugin
 from lima2_receivers.engine.state_machine import CONTROL_TABLE, StateMachine
@@ -40,9 +38,8 @@ class ControlEngine:
         self.plugin = plugin
         self.uuid = ""
         self.last_error: Lima2Error | None = None
-        self._command_timeout_s = command_timeout_s
         self._machine = StateMachine(CONTROL_TABLE, f"control {name}")
-        self._commands = threading.RLock()
+        self._turn = CommandTurn(f"control {name}", self._machine, command_timeout_s)
         self._parameters: AcquisitionParameters | None = None
         self._detector = plugin.make_control(replace(context, fail=self.fail))
 
@@ -103,7 +100,7 @@ class ControlEngine:
 
     def prepare(self, uuid: str) -> None:
         """Configure the detector for acquisition ``uuid`` with the parameters checked last."""
-        with self._command("Prepare"):
+        with self._turn.of("Prepare"):
             if self._parameters is None:
                 raise ParameterError(f"control {self.name}: write acq_params before Prepare")
             if not uuid:
@@ -120,13 +117,13 @@ class ControlEngine:
 
     def start(self) -> None:
         """Start exposing, or wait for triggers."""
-        with self._command("Start"):
+        with self._turn.of("Start"):
             self._machine.fire("Start")
             self._attempt("start", self._detector.start)
 
     def trigger(self) -> None:
         """Software trigger; a trigger that comes too early is a `StateError` and changes nothing."""
-        with self._command("Trigger"):
+        with self._turn.of("Trigger"):
             try:
                 self._detector.trigger()
             except Lima2Error:
@@ -136,21 +133,21 @@ class ControlEngine:
 
     def stop(self) -> None:
         """End the acquisition at a cut that is the same for all receivers; harmless when nothing runs."""
-        with self._command("Stop"):
+        with self._turn.of("Stop"):
             if self.state in (AcqState.RUNNING, AcqState.PREPARED):
                 self._attempt("stop", self._detector.stop)
             self._machine.fire("Stop")
 
     def close(self) -> None:
         """The acquisition is over: receivers and processing are done."""
-        with self._command("Close"):
+        with self._turn.of("Close"):
             if self.state is AcqState.RUNNING and not self._detector.finished:
                 self._attempt("stop", self._detector.stop)
             self._machine.fire("Close")
 
     def reset(self) -> None:
         """Back to IDLE from anything."""
-        with self._command("Reset"):
+        with self._turn.of("Reset"):
             self._attempt("reset", self._detector.reset)
             self.last_error = None
             self._machine.fire("Reset")
@@ -164,7 +161,7 @@ class ControlEngine:
         commands = self._detector.commands()
         if name not in commands:
             raise ParameterError(f"control {self.name} has no command {name!r}; it has: {', '.join(sorted(commands))}")
-        with self._serialised(name):
+        with self._turn.wait_for(name):
             try:
                 return commands[name](argument)
             except Lima2Error:
@@ -180,7 +177,7 @@ class ControlEngine:
 
     def shutdown(self) -> None:
         """The process ends: stop what runs and release the detector."""
-        with self._serialised("shutdown"):
+        with self._turn.wait_for("shutdown"):
             if self.state is AcqState.TERMINATE:
                 return
             running = self.state is AcqState.RUNNING
@@ -192,23 +189,6 @@ class ControlEngine:
                 self._detector.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _serialised(self, command: str) -> Iterator[None]:
-        if not self._commands.acquire(timeout=self._command_timeout_s):
-            raise DeviceTimeoutError(
-                f"control {self.name}: {command} waited {self._command_timeout_s:g} s for another command; try again"
-            )
-        try:
-            yield
-        finally:
-            self._commands.release()
-
-    @contextmanager
-    def _command(self, command: str) -> Iterator[None]:
-        with self._serialised(command):
-            self._machine.require(command)
-            yield
 
     def _attempt(self, what: str, call: Callable[[], None]) -> None:
         try:

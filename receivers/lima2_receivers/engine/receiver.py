@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from lima2_bliss.contract import (
     AcqState,
     AcquisitionError,
-    DeviceTimeoutError,
     FrameInfo,
     Lima2Error,
     ParameterError,
 )
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, parse
+from lima2_receivers.engine.command_turn import CommandTurn
 from lima2_receivers.engine.memory import MemoryManager
 from lima2_receivers.engine.named_error import named_error
 from lima2_receivers.engine.pipeline_build import BuildRequest, build_run, input_dispatch, trial_setup
@@ -69,7 +67,7 @@ class ReceiverEngine:
         self._command_timeout_s = command_timeout_s
         self._max_pipelines = max_pipelines
         self._machine = StateMachine(RECEIVER_TABLE, f"receiver {name}")
-        self._commands = threading.RLock()
+        self._turn = CommandTurn(f"receiver {name}", self._machine, command_timeout_s)
         self._current: PipelineRun | None = None
         self._acquisition: AcquisitionParameters | None = None
         self._processing: tuple[PipelineClass, Parameters] | None = None
@@ -156,7 +154,7 @@ class ReceiverEngine:
 
         On failure nothing of it is left and the state is IDLE.
         """
-        with self._command("Prepare"):
+        with self._turn.of("Prepare"):
             if self._acquisition is None or self._processing is None:
                 raise ParameterError(f"receiver {self.name}: write acq_params and proc_params before Prepare")
             if not uuid or uuid in self._archive:
@@ -183,7 +181,7 @@ class ReceiverEngine:
 
     def start(self) -> None:
         """Start to receive."""
-        with self._command("Start"):
+        with self._turn.of("Start"):
             run = self._current
             assert run is not None
             run.start()
@@ -192,7 +190,7 @@ class ReceiverEngine:
 
     def stop(self) -> None:
         """End at the source's cut; the pipeline goes on with what was received. Harmless when nothing runs."""
-        with self._command("Stop"):
+        with self._turn.of("Stop"):
             if self.state is AcqState.PREPARED:
                 self._abandon_prepared()
             if self._machine.fire("Stop") is AcqState.RUNNING:
@@ -200,7 +198,7 @@ class ReceiverEngine:
 
     def reset(self) -> None:
         """Back to IDLE from anything; an acquisition that is running is aborted, one that still processes goes on."""
-        with self._command("Reset"):
+        with self._turn.of("Reset"):
             self._abandon_prepared()
             error = AcquisitionError(f"receiver {self.name}: the acquisition was ended by a reset")
             self._runner.end(error, self._command_timeout_s * 0.8)
@@ -209,7 +207,7 @@ class ReceiverEngine:
 
     def erase(self, uuid: str) -> None:
         """Free the memory of a finished acquisition; `StateError` when it is not finished."""
-        with self._serialised("erasePipeline"):
+        with self._turn.wait_for("erasePipeline"):
             run = self.pipeline(uuid)
             if run is self._current and self.state is AcqState.PREPARED:
                 self._abandon_prepared()
@@ -219,7 +217,7 @@ class ReceiverEngine:
 
     def close(self) -> None:
         """The process ends: abort what runs, close files, join threads, release the source. Harmless twice."""
-        with self._serialised("close"):
+        with self._turn.wait_for("close"):
             if self.state is AcqState.TERMINATE:
                 return
             self._machine.fire("terminate")
@@ -236,23 +234,6 @@ class ReceiverEngine:
                 self._source.close()
 
     # --- inside ------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _serialised(self, command: str) -> Iterator[None]:
-        if not self._commands.acquire(timeout=self._command_timeout_s):
-            raise DeviceTimeoutError(
-                f"receiver {self.name}: {command} waited {self._command_timeout_s:g} s for another command; try again"
-            )
-        try:
-            yield
-        finally:
-            self._commands.release()
-
-    @contextmanager
-    def _command(self, command: str) -> Iterator[None]:
-        with self._serialised(command):
-            self._machine.require(command)
-            yield
 
     def _request(
         self, uuid: str, pipeline: PipelineClass, processing: Parameters, acquisition: AcquisitionParameters
