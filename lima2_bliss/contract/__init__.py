@@ -20,7 +20,8 @@ from lima2_bliss.contract.files import FileLayout
 from lima2_bliss.contract.frame import FrameFlags, FrameInfo, FrameMeta
 from lima2_bliss.contract.geometry import Flip, ImageTransform, Rotation
 from lima2_bliss.contract.pixels import PixelType, dtype_of, pixel_type_of
-from lima2_bliss.contract.records import FRAME_EVENT, FRAME_IDX, ROI_PROFILE, ROI_STATISTICS, ResultStream
+from lima2_bliss.contract.records import FRAME_EVENT, FRAME_IDX, ROI_PROFILE, ROI_STATISTICS, SPOT, ResultStream
+from lima2_bliss.contract.sparse import SparseFrame, SparseInfo
 from lima2_bliss.contract.states import AcqState, SystemState, system_state
 from lima2_bliss.contract.topology import RoundRobin
 
@@ -56,7 +57,10 @@ __all__ = [
     "FRAME_IDX",
     "ROI_PROFILE",
     "ROI_STATISTICS",
+    "SPOT",
     "ResultStream",
+    "SparseFrame",
+    "SparseInfo",
     # states and topology
     "AcqState",
     "RoundRobin",

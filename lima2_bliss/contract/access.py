@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -33,7 +33,9 @@ class MasterJob(Parameters):
     """Write the master file over the receiver files of one frame source.
 
     ``counts`` are the local frames that each receiver saved; ``shape`` is (channels, height, width) of a frame.
-    ``metadata`` is a tree of plain values that goes below the detector group (no nulls).
+    ``metadata`` is a tree of plain values that goes below the detector group (no nulls). ``kind`` sparse is for files
+    of sparse frames. ``spots`` is the saving of the sparse frames of the same acquisition: a dense master links to the
+    peak lists in their master.
     """
 
     saving: Saving
@@ -41,4 +43,6 @@ class MasterJob(Parameters):
     block: int = Field(1, ge=1)
     shape: tuple[int, int, int]
     dtype: str
+    kind: Literal["dense", "sparse"] = "dense"
+    spots: Saving | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)

@@ -43,3 +43,23 @@ class FileLayout:
     def index_path(self) -> str:
         """HDF5 path of the per-frame global index (int64)."""
         return f"{self.detector_path}/frame_index"
+
+    @property
+    def hit_path(self) -> str:
+        """HDF5 path of the per-frame hit flags (uint8), when the pipeline looks for hits."""
+        return f"{self.detector_path}/is_hit"
+
+    @property
+    def sparse_path(self) -> str:
+        """NXdata group of the sparse frames (the layout of pyFAI's sparse files)."""
+        return f"/{self.entry}/sparse_frames"
+
+    @property
+    def peaks_path(self) -> str:
+        """NXdata group of the spots of each frame (CXI peak lists)."""
+        return f"/{self.entry}/peaks"
+
+    @property
+    def hits_path(self) -> str:
+        """NXdata group of a master file with the hits alone: data, frame_index, peaks."""
+        return f"/{self.entry}/hits"

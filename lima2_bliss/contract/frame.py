@@ -49,6 +49,7 @@ class FrameFlags(IntFlag):
     INCOMPLETE = 2  # some packets or tiles are missing
     FAILED = 4  # the detector or the processing failed on it
     OVERRUN = 8  # lost because the ring of buffers was full
+    VETOED = 16  # only in files: a good frame that was not to be saved, no pixels there
 
     @property
     def valid(self) -> bool:
@@ -60,10 +61,12 @@ class FrameMeta:
     """What is known of one frame beside its pixels.
 
     ``index``: global index in the acquisition, from 0. ``local``: place in this receiver's order of arrival, from 0.
-    ``timestamp_ns``: host time (CLOCK_REALTIME) at which the frame's last byte arrived.
+    ``timestamp_ns``: host time (CLOCK_REALTIME) at which the frame's last byte arrived. ``hit``: what the pipeline
+    found; None when it does not look for hits.
     """
 
     index: int
     local: int
     timestamp_ns: int = 0
     flags: FrameFlags = FrameFlags.GOOD
+    hit: bool | None = None

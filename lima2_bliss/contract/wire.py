@@ -27,7 +27,15 @@ from pydantic import Field
 
 from lima2_bliss.contract.errors import Lima2Error, ProtocolError, error_from_json
 from lima2_bliss.contract.parameters.strict import Parameters, parse
-from lima2_bliss.contract.records import FRAME_EVENT, FRAME_IDX, ROI_STATISTICS
+from lima2_bliss.contract.records import (
+    BACKGROUND_BIN,
+    FRAME_EVENT,
+    FRAME_IDX,
+    ROI_STATISTICS,
+    SMX_FRAME,
+    SPARSE_PIXEL,
+    SPOT,
+)
 
 PROTOCOL = 1
 MAX_REQUEST_BYTES = 1 << 20
@@ -44,6 +52,10 @@ STREAM_DTYPES: dict[str, np.dtype] = {
     "roi_profiles": ROI_STATISTICS,
     "frame_idx": FRAME_IDX,
     "frame_event": FRAME_EVENT,
+    "smx_frame": SMX_FRAME,
+    "background": BACKGROUND_BIN,
+    "spots": SPOT,
+    "sparse": SPARSE_PIXEL,
 }
 
 
@@ -97,7 +109,7 @@ class Counts(Parameters):
 
     Once all is done: received + lost == expected (or the cut of a stop); processed + invalid == received +
     lost (divided by the accumulation depth); saved == processed + invalid if saving
-    (an invalid frame is a marked hole).
+    (an invalid frame is a marked hole); ``vetoed`` of the saved ones are holes because they were not to be saved.
     """
 
     expected: int = -1
@@ -107,12 +119,28 @@ class Counts(Parameters):
     invalid: int = 0
     processed: int = 0
     saved: int = 0
+    vetoed: int = 0
     stored: int = 0
     waiting: int = 0
 
 
+class SourceStatus(Parameters):
+    """What a receiver says of one frame source. ``saved`` counts places in files, vetoed ones included."""
+
+    frame_info: dict[str, Any] = Field(default_factory=dict)
+    last_index: int = -1  # global index of the newest frame kept
+    saved: int = 0
+    vetoed: int = 0
+    files: int = 0  # complete files
+    saved_contiguous: int = 0  # local frames in complete files
+
+
 class PipelineStatus(Parameters):
-    """What a receiver says of one of its pipelines. ``revision`` grows with every change."""
+    """What a receiver says of one of its pipelines. ``revision`` grows with every change.
+
+    ``frame_info``, ``files``, ``saved_contiguous`` and the counts are those of source ``frame`` (if it is not saved,
+    the last two of one that is); ``sources`` has them all.
+    """
 
     uuid: str
     pipeline: str = ""
@@ -126,6 +154,7 @@ class PipelineStatus(Parameters):
     input_frame_info: dict[str, Any] = Field(default_factory=dict)
     files: int = 0  # complete files
     saved_contiguous: int = 0  # local frames in complete files
+    sources: dict[str, SourceStatus] = Field(default_factory=dict)
 
 
 def encode_request(request: Request) -> bytes:

@@ -23,6 +23,14 @@ from lima2_bliss.contract.parameters.processing import (
     Threads,
 )
 from lima2_bliss.contract.parameters.saving import Compression, FileExistsPolicy, Saving
+from lima2_bliss.contract.parameters.smx import (
+    Compute,
+    Fai,
+    Peaks,
+    SmxBuffers,
+    SmxParameters,
+    Veto,
+)
 from lima2_bliss.contract.parameters.strict import Parameters, parse
 
 __all__ = [
@@ -46,6 +54,13 @@ __all__ = [
     "Profiles",
     "Statistics",
     "Threads",
+    # SMX
+    "Compute",
+    "Fai",
+    "Peaks",
+    "SmxBuffers",
+    "SmxParameters",
+    "Veto",
     # saving
     "Compression",
     "FileExistsPolicy",

@@ -8,8 +8,16 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lima2_bliss.contract import FrameInfo, FrameMeta, ImageTransform, ResultStream, RoundRobin
-from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, Saving
+from lima2_bliss.contract import (
+    FrameInfo,
+    FrameMeta,
+    ImageTransform,
+    ResultStream,
+    RoundRobin,
+    SparseFrame,
+    SparseInfo,
+)
+from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, Saving, Veto
 from lima2_receivers.engine.buffers import BufferPool, FrameBuffer
 
 # --- detector side ------------------------------------------------------------------------------------------------
@@ -154,13 +162,45 @@ class PipelineSetup:
     allocate: Callable[[FrameInfo, int], BufferPool]
 
 
+class Holder(Protocol):
+    """Holds what a frame source gives: pixels in a buffer (`FrameBuffer`), or a sparse frame (`SparseHolder`)."""
+
+    @property
+    def data(self) -> Any:
+        """Pixels (channels, height, width), or a `SparseFrame`."""
+
+    def retain(self) -> Holder:
+        """One more holder of it."""
+
+    def release(self) -> None:
+        """One holder less."""
+
+
+@dataclass(frozen=True)
+class SparseHolder:
+    """A sparse frame where others have a buffer; its memory needs no counting."""
+
+    data: SparseFrame
+
+    def retain(self) -> SparseHolder:
+        return self
+
+    def release(self) -> None:
+        return None
+
+
 @dataclass(slots=True)
 class FrameItem:
-    """A frame on its way through the nodes. ``buffer`` is None for a hole (see ``meta.flags``)."""
+    """A frame on its way through the nodes. ``buffer`` is None for a hole (see ``meta.flags``).
+
+    ``more``: what further frame sources give with this frame, by source name: a holder (None for a hole; the item
+    takes over the reference) and its own description. A source need not give something with every frame.
+    """
 
     meta: FrameMeta
     buffer: FrameBuffer | None
     rows: dict[str, np.ndarray] = field(default_factory=dict)
+    more: dict[str, tuple[Holder | None, FrameMeta]] = field(default_factory=dict)
 
     @property
     def pixels(self) -> np.ndarray:
@@ -190,11 +230,13 @@ class Node(Protocol):
 
 @dataclass(frozen=True)
 class FrameOutput:
-    """A frame source of a pipeline: `input_frame` (raw) or `frame` (after all nodes)."""
+    """A frame source of a pipeline: `input_frame` (raw), `frame` (after all nodes), or one that nodes put into
+    `FrameItem.more`. ``veto`` chooses which frames are saved; it goes by ``meta.hit``."""
 
-    info: FrameInfo
+    info: FrameInfo | SparseInfo
     depth: int
     saving: Saving | None = None
+    veto: Veto = field(default_factory=Veto)
 
 
 @dataclass(frozen=True)
@@ -204,6 +246,8 @@ class PipelineGraph:
     ``parallel`` nodes are stateless and run on any worker thread; then ``ordered`` nodes see the frames one by one in
     local order. ``accumulation`` input frames make one output frame; output frame indices are counted anew:
     output dispatch is ``RoundRobin(receivers)`` and the accumulating node sets ``meta.index`` and ``meta.local``.
+    ``last`` is called after the last frame: what it returns is not a frame of its own, only its ``more`` is stored and
+    saved. ``close`` is called once, when the acquisition is erased.
     """
 
     parallel: Sequence[Node]
@@ -215,6 +259,8 @@ class PipelineGraph:
     threads: int = 1
     fifo: int = 100
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    last: Callable[[], FrameItem | None] = lambda: None
+    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -236,7 +282,10 @@ class PipelineClass:
 
 
 class FrameWriter(Protocol):
-    """Writes the frames of one source of one receiver; called from one thread, in local order."""
+    """Writes the frames of one source of one receiver; called from one thread, in local order.
+
+    ``pixels`` are an array for a dense source, a `SparseFrame` for a sparse one.
+    """
 
     @property
     def saved(self) -> int:
@@ -246,7 +295,7 @@ class FrameWriter(Protocol):
     def complete(self) -> tuple[int, int]:
         """(complete files, local frames in them): these are readable by anyone."""
 
-    def write(self, pixels: np.ndarray | None, meta: FrameMeta) -> None:
+    def write(self, pixels: Any | None, meta: FrameMeta) -> None:
         """Write the next frame (channels, height, width), or a hole (None). `SavingError` when it cannot be."""
 
     def close(self) -> None:
@@ -254,4 +303,4 @@ class FrameWriter(Protocol):
 
 
 #: (saving, info, rank, metadata) -> writer; it does all checks that can be done before the first frame.
-MakeWriter = Callable[[Saving, FrameInfo, int, Mapping[str, Any]], FrameWriter]
+MakeWriter = Callable[[Saving, FrameInfo | SparseInfo, int, Mapping[str, Any]], FrameWriter]
