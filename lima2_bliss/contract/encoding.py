@@ -1,4 +1,4 @@
-"""Pixels and rows as Tango DevEncoded values: LImA2's 64-byte and LImA1's 80-byte DATA_ARRAY headers."""
+"""Pixels, sparse frames and rows as Tango DevEncoded values, in the layouts of LImA2 (and of LImA1 for images)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import numpy as np
 
 from lima2_bliss.contract.errors import ProtocolError
 from lima2_bliss.contract.pixels import CODES, DTYPE_OF_CODE
+from lima2_bliss.contract.sparse import SparseFrame
 
 MAGIC = 0x44544159
 DATA_ARRAY = "DATA_ARRAY"
 STRUCTURED_ARRAY = "STRUCTURED_ARRAY"
+SMX_SPARSE_FRAME = "SMX_SPARSE_FRAME"
 _SPECTRUM, _IMAGE = 1, 2
 
 # magic, version, header size, category, type, endianness, ndim, 6 dims, 6 steps, frame index [, tag, 2 spare]
 _HEADER_2 = struct.Struct("<IHHIIHH6H6IQ")
 _HEADER_1 = struct.Struct("<IHHIIHH6H6IQQII")
+# width, height, number of bins, number of pixels, frame index; then int32 places and float32 values of the pixels, and
+# float32 mean and deviation of the bins
+_HEADER_SPARSE = struct.Struct("<HHIII")
+_PLACE, _VALUE = np.dtype("<i4"), np.dtype("<f4")
 MAX_SIDE = 0xFFFF
+MAX_SPARSE_INDEX = 0xFFFFFFFF
 
 
 def _image_header(layout: struct.Struct, version: int, pixels: np.ndarray, dims: list[int], *tail: int) -> bytes:
@@ -49,6 +56,49 @@ def encode_rows(rows: np.ndarray) -> tuple[str, bytes]:
     """STRUCTURED_ARRAY DevEncoded of packed result records (1D structured array)."""
     head = _HEADER_2.pack(MAGIC, 2, _HEADER_2.size, _SPECTRUM, 0, 0, 1, *([0] * 12), 0)
     return STRUCTURED_ARRAY, head + rows.tobytes()
+
+
+def encode_sparse_frame(frame: SparseFrame, shape: tuple[int, int], frame_index: int) -> tuple[str, bytes]:
+    """LImA2 DevEncoded of a sparse frame of an image of ``shape`` (height, width); spots are not part of it.
+
+    ``frame_index`` is the global index. Raises `ProtocolError` for what its header cannot say.
+    """
+    height, width = shape
+    nb_pixels, nb_bins = len(frame.index), len(frame.background_avg)
+    if max(height, width) > MAX_SIDE:
+        raise ProtocolError(f"image of {[width, height]} pixels cannot be encoded: a side is limited to {MAX_SIDE}")
+    if not 0 <= frame_index <= MAX_SPARSE_INDEX:
+        raise ProtocolError(f"sparse frame {frame_index} cannot be encoded: the index is limited to {MAX_SPARSE_INDEX}")
+    if len(frame.intensity) != nb_pixels or len(frame.background_std) != nb_bins:
+        raise ProtocolError(
+            f"sparse frame {frame_index} has {nb_pixels} places for {len(frame.intensity)} values and "
+            f"{nb_bins} means for {len(frame.background_std)} deviations; they must go in pairs"
+        )
+    head = _HEADER_SPARSE.pack(width, height, nb_bins, nb_pixels, frame_index)
+    values = (frame.intensity, frame.background_avg, frame.background_std)
+    parts = [frame.index.astype(_PLACE, copy=False), *(each.astype(_VALUE, copy=False) for each in values)]
+    return SMX_SPARSE_FRAME, head + b"".join(part.tobytes() for part in parts)
+
+
+def decode_sparse_frame(encoded: tuple[str, bytes]) -> tuple[SparseFrame, tuple[int, int], int]:
+    """Sparse frame (float32 intensities, no spots), (height, width) and frame index; raises `ProtocolError`."""
+    name, data = encoded
+    if name != SMX_SPARSE_FRAME:
+        raise ProtocolError(f"format {name!r} is not {SMX_SPARSE_FRAME}")
+    if len(data) < _HEADER_SPARSE.size:
+        raise ProtocolError(f"{len(data)} bytes are too few for a header")
+    width, height, nb_bins, nb_pixels, frame_index = _HEADER_SPARSE.unpack_from(data)
+    expected = nb_pixels * (_PLACE.itemsize + _VALUE.itemsize) + 2 * nb_bins * _VALUE.itemsize
+    if len(data) - _HEADER_SPARSE.size != expected:
+        raise ProtocolError(f"{len(data) - _HEADER_SPARSE.size} bytes of pixels and bins, expected {expected}")
+    index = np.frombuffer(data, _PLACE, nb_pixels, _HEADER_SPARSE.size)
+    values = np.frombuffer(data, _VALUE, offset=_HEADER_SPARSE.size + index.nbytes)
+    if nb_pixels and not 0 <= index.min() <= index.max() < width * height:
+        raise ProtocolError(
+            f"pixels {index.min()} to {index.max()} are not in an image of {width} x {height} = {width * height}"
+        )
+    intensity, average, deviation = np.split(values, [nb_pixels, nb_pixels + nb_bins])
+    return SparseFrame(index, intensity, average, deviation), (height, width), frame_index
 
 
 def decode_frame(encoded: tuple[str, bytes]) -> tuple[np.ndarray, int]:

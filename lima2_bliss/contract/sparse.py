@@ -9,7 +9,7 @@ import numpy as np
 from lima2_bliss.contract.records import SPOT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseFrame:
     """One frame as pixels above background.
 
@@ -26,7 +26,7 @@ class SparseFrame:
     is_hit: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseInfo:
     """What all sparse frames of an acquisition have in common.
 

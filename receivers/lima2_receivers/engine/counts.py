@@ -33,7 +33,7 @@ class FrameCounts:
         """Frames between source and end of the pipeline."""
         return self.arrived - self.consumed
 
-    def snapshot(self, saved: int, stored: int) -> Counts:
+    def snapshot(self, saved: int, vetoed: int, stored: int) -> Counts:
         """The counts as they go over the wire."""
         return Counts(
             expected=self.expected,
@@ -43,6 +43,7 @@ class FrameCounts:
             invalid=self.invalid,
             processed=self.processed,
             saved=saved,
+            vetoed=vetoed,
             stored=stored,
             waiting=self.waiting,
         )

@@ -6,8 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import numpy as np
+from typing import Any
 
 from lima2_bliss.contract import (
     FrameFlags,
@@ -17,8 +16,8 @@ from lima2_bliss.contract import (
     NotYetAvailableError,
     RoundRobin,
 )
-from lima2_receivers.engine.buffers import FrameBuffer
 from lima2_receivers.engine.memory import LEASE_PLACES
+from lima2_receivers.engine.plugin import Holder, SparseHolder
 
 
 class FrameStore:
@@ -43,7 +42,7 @@ class FrameStore:
         self._max_leases = max_leases
         self._leases = 0
         self._lock = threading.Lock()
-        self._frames: OrderedDict[int, tuple[FrameBuffer | None, FrameMeta]] = OrderedDict()
+        self._frames: OrderedDict[int, tuple[Holder | None, FrameMeta]] = OrderedDict()
         self._last_index = -1
         self._closed = False
 
@@ -62,7 +61,7 @@ class FrameStore:
         with self._lock:
             return [index for index, (buffer, _) in self._frames.items() if buffer is not None]
 
-    def put(self, buffer: FrameBuffer | None, meta: FrameMeta) -> None:
+    def put(self, buffer: Holder | None, meta: FrameMeta) -> None:
         """Add the next frame, or a hole; the oldest one goes when the store is full."""
         evicted = None
         with self._lock:
@@ -76,14 +75,18 @@ class FrameStore:
             evicted.release()
 
     @contextmanager
-    def lease(self, index: int = -1) -> Iterator[tuple[np.ndarray, FrameMeta]]:
+    def lease(self, index: int = -1) -> Iterator[tuple[Any, FrameMeta]]:
         """Pixels (channels, height, width) and description of frame ``index`` (-1: the newest with pixels).
 
-        Pixels are read-only and valid inside the ``with`` block only.
+        Pixels are read-only and valid inside the ``with`` block only; a source of sparse frames gives a `SparseFrame`.
         """
         with self._lock:
             buffer, meta = self._find(index)
             buffer.retain()
+        if isinstance(buffer, SparseHolder):
+            yield buffer.data, meta
+            return
+        with self._lock:
             in_place = self._leases < self._max_leases
             self._leases += in_place
         if not in_place:
@@ -112,7 +115,7 @@ class FrameStore:
             if buffer is not None:
                 buffer.release()
 
-    def _find(self, index: int) -> tuple[FrameBuffer, FrameMeta]:
+    def _find(self, index: int) -> tuple[Holder, FrameMeta]:
         if self._closed:
             raise NoLongerAvailableError(f"{self.name} {index}: the acquisition was erased")
         if index == -1:

@@ -9,10 +9,14 @@ from lima2_receivers.engine.plugin import FrameItem, Node
 
 
 def drop_buffer(item: FrameItem) -> None:
-    """Give back the buffer that ``item`` holds, if any."""
+    """Give back what ``item`` holds: its buffer and those of its further frame sources, if any."""
     if item.buffer is not None:
         item.buffer.release()
         item.buffer = None
+    while item.more:
+        _, (holder, _) = item.more.popitem()
+        if holder is not None:
+            holder.release()
 
 
 def run_nodes(nodes: Sequence[Node], item: FrameItem) -> FrameItem | None:

@@ -59,6 +59,7 @@ def build_run(
     """The run of an acquisition, ready to start. On failure all that was made is undone."""
     account = memory.account(request.uuid)
     writers: dict[str, FrameWriter] = {}
+    graph: PipelineGraph | None = None
     try:
         setup = request.setup(account.allocate)
         graph = request.pipeline.build(setup)
@@ -71,6 +72,8 @@ def build_run(
         for writer in writers.values():
             writer.close()
         account.release()
+        if graph is not None:
+            graph.close()
         raise
     return run
 

@@ -21,6 +21,7 @@ from lima2_receivers.engine.changes import Changes
 from lima2_receivers.engine.counts import FrameCounts
 from lima2_receivers.engine.frame_events import ENGINE_STREAMS, add_event_rows
 from lima2_receivers.engine.frame_intake import FrameIntake
+from lima2_receivers.engine.frame_output import OutputSource
 from lima2_receivers.engine.frame_store import FrameStore
 from lima2_receivers.engine.memory import MemoryAccount, input_ring_size
 from lima2_receivers.engine.named_error import named_error
@@ -73,7 +74,11 @@ class PipelineRun:
             for name, output in graph.outputs.items()
         }
         self._account = account
-        shared = [output.depth for name, output in graph.outputs.items() if name == INPUT or output.info == setup.input]
+        shared = [
+            output.depth + output.veto.keep_before
+            for name, output in graph.outputs.items()
+            if name == INPUT or output.info == setup.input
+        ]
         ring = account.allocate(setup.input, input_ring_size(graph.fifo, max(shared, default=0)))
         self._counts = FrameCounts()
         nb_frames = setup.acquisition.acq.nb_frames
@@ -99,6 +104,11 @@ class PipelineRun:
             for source, writer in (writers or {}).items()
         }
         self._saving = len(self._savers)
+        self._outputs = {
+            source: OutputSource(output, self.stores[source], self._savers.get(source))
+            for source, output in graph.outputs.items()
+            if source != INPUT
+        }
         self._intake = FrameIntake(
             ring, self._counts, self._changed, self.stores.get(INPUT), self._savers.get(INPUT), self._work.put
         )
@@ -191,13 +201,29 @@ class PipelineRun:
         for store in self.stores.values():
             store.close()
         self._account.release()
+        self.graph.close()
         self._changes.tell()
 
     def _work_ended(self) -> None:
+        try:
+            self._pass_on_last()
+            for output in self._outputs.values():
+                output.end()
+        except BaseException as error:  # noqa: BLE001  it must end all the same
+            self.fail(error)
         if not self._savers:
             self._finish()
         for saver in self._savers.values():
             saver.close()
+
+    def _pass_on_last(self) -> None:
+        """What the nodes still have after the last frame; after an abort there are no buffers for it."""
+        last = None if self._aborted else self.graph.last()
+        if last is None:
+            return
+        for source, (holder, meta) in last.more.items():
+            self._outputs[source].keep(holder, meta)
+        self._pass_on_more(last)
 
     def _saver_ended(self) -> None:
         with self._changed:
@@ -242,19 +268,28 @@ class PipelineRun:
         self._changes.tell()
         if following is None:
             return
-        saver = self._savers.get(OUTPUT)
-        if saver is None:
+        self._pass_on_more(following)
+        output = self._outputs.get(OUTPUT)
+        if output is None:
             drop_buffer(following)
         else:
-            saver.put(following.buffer, following.meta)
+            output.save(following.buffer, following.meta)
 
     def _record(self, item: FrameItem) -> None:
         """Log and store an output frame."""
         add_event_rows(item)
         self.log.append(item.rows)
-        store = self.stores.get(OUTPUT)
-        if store is not None:
-            store.put(item.buffer, item.meta)
+        output = self._outputs.get(OUTPUT)
+        if output is not None:
+            output.keep(item.buffer, item.meta)
+        for source, (holder, meta) in item.more.items():
+            self._outputs[source].keep(holder, meta)
+
+    def _pass_on_more(self, item: FrameItem) -> None:
+        """Save what the further frame sources gave with a frame."""
+        more, item.more = item.more, {}
+        for source, (holder, meta) in more.items():
+            self._outputs[source].save(holder, meta)
 
     def _saved(self, files_changed: bool) -> None:
         with self._changed:
@@ -300,13 +335,16 @@ class PipelineRun:
                 source_done=self._source_done,
                 error="" if self.error is None else self.error.to_json(),
                 counts=self._counts.snapshot(
-                    saved=0 if saver is None else saver.writer.saved, stored=0 if store is None else store.stored
+                    saved=0 if saver is None else saver.writer.saved,
+                    vetoed=self._outputs[OUTPUT].vetoed if OUTPUT in self._outputs else 0,
+                    stored=0 if store is None else store.stored,
                 ),
                 last_index=-1 if store is None else store.last_index,
                 frame_info=self._infos.get(OUTPUT, {}),
                 input_frame_info=self._infos[INPUT],
                 files=files,
                 saved_contiguous=saved_contiguous,
+                sources={source: output.status() for source, output in self._outputs.items()},
             )
 
     def wait(self, predicate: Callable[[PipelineStatus], bool], timeout_s: float) -> PipelineStatus:

@@ -65,7 +65,7 @@ class ResultsLog:
     def __init__(self, streams: Sequence[ResultStream], max_stream_bytes: int = MAX_STREAM_BYTES) -> None:
         self.streams: Mapping[str, ResultStream] = {stream.name: stream for stream in streams}
         self._lock = threading.Lock()
-        self._rows = {stream.name: _Rows(stream, max_stream_bytes) for stream in streams}
+        self._rows = {stream.name: _Rows(stream, stream.max_bytes or max_stream_bytes) for stream in streams}
         self._frames = 0
 
     @property
@@ -74,8 +74,11 @@ class ResultsLog:
         return self._frames
 
     def append(self, rows: Mapping[str, np.ndarray]) -> None:
-        """Add the rows of one frame: for every stream as many rows as it has per frame, of its dtype."""
-        ready = {name: self._checked(stream, rows.get(name)) for name, stream in self.streams.items()}
+        """Add the rows of one frame: for every stream as many rows as it has per frame, of its dtype.
+
+        A stream with another number of rows in each frame takes as many as the column that counts them says.
+        """
+        ready = {name: self._checked(stream, rows) for name, stream in self.streams.items()}
         if len(rows) > len(ready):
             unknown = ", ".join(sorted(set(rows) - set(ready)))
             raise AcquisitionError(f"results for unknown streams {unknown}; streams of this pipeline: {self._names()}")
@@ -124,12 +127,17 @@ class ResultsLog:
         return ", ".join(self.streams) or "none"
 
     @staticmethod
-    def _checked(stream: ResultStream, rows: np.ndarray | None) -> np.ndarray:
+    def _checked(stream: ResultStream, given: Mapping[str, np.ndarray]) -> np.ndarray:
+        rows = given.get(stream.name)
         if rows is None:
             raise AcquisitionError(f"the nodes gave no rows for stream {stream.name} (holes need rows, too)")
-        if rows.dtype != stream.dtype or rows.shape != (stream.rows_per_frame,):
+        expected = stream.rows_per_frame
+        if stream.counted_by is not None:
+            counting, column = stream.counted_by
+            expected = int(given[counting][column][0])
+        if rows.dtype != stream.dtype or rows.shape != (expected,):
             raise AcquisitionError(
                 f"stream {stream.name} got {rows.shape} rows of {rows.dtype} for a frame; "
-                f"it takes ({stream.rows_per_frame},) of {stream.dtype}"
+                f"it takes ({expected},) of {stream.dtype}"
             )
         return rows

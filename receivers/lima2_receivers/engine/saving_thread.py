@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from lima2_bliss.contract import FrameMeta, Lima2Error, SavingError
-from lima2_receivers.engine.buffers import FrameBuffer
-from lima2_receivers.engine.plugin import FrameWriter
+from lima2_receivers.engine.plugin import FrameWriter, Holder
 
 #: Entries that may wait; frames with pixels are bounded by their buffers long before, so these are holes.
 MAX_WAITING = 1 << 17
@@ -34,7 +33,7 @@ class SavingThread:
         self._on_error = on_error
         self._on_ended = on_ended
         self._more = threading.Condition()
-        self._queue: deque[tuple[FrameBuffer | None, FrameMeta]] = deque()
+        self._queue: deque[tuple[Holder | None, FrameMeta]] = deque()
         self._closed = False
         self._failed = False
         self._files = 0
@@ -48,7 +47,7 @@ class SavingThread:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, buffer: FrameBuffer | None, meta: FrameMeta) -> None:
+    def put(self, buffer: Holder | None, meta: FrameMeta) -> None:
         """Save this frame next; takes over the caller's reference to the buffer, also when it is refused."""
         with self._more:
             failed, too_many = self._failed, len(self._queue) >= MAX_WAITING
@@ -88,7 +87,7 @@ class SavingThread:
             self._fail(error, "the last file")
         self._on_ended()
 
-    def _take(self) -> tuple[FrameBuffer | None, FrameMeta] | None:
+    def _take(self) -> tuple[Holder | None, FrameMeta] | None:
         with self._more:
             while not self._queue:
                 if self._closed:
@@ -96,7 +95,7 @@ class SavingThread:
                 self._more.wait()
             return self._queue.popleft()
 
-    def _write(self, buffer: FrameBuffer | None, meta: FrameMeta) -> None:
+    def _write(self, buffer: Holder | None, meta: FrameMeta) -> None:
         try:
             self.writer.write(None if buffer is None else buffer.data, meta)
         finally:

@@ -105,6 +105,9 @@ class PipelineContract:
                 assert not stream.shapes or sum(stream.shapes) == stream.rows_per_frame, (
                     f"{name}: {stream} adds up wrong"
                 )
+                assert (stream.rows_per_frame is None) == (stream.counted_by is not None), (
+                    f"{name}: {stream} has either a fixed number of rows per frame or a column that counts them"
+                )
 
     # --- what it does with frames ---------------------------------------------------------------------------------
 
@@ -113,8 +116,13 @@ class PipelineContract:
             rows = item.rows.get(stream.name)
             assert rows is not None, f"{name}: no rows of {stream.name}"
             assert rows.dtype == stream.dtype, f"{name}: rows of {stream.name} have another dtype"
-            assert len(rows) == stream.rows_per_frame, f"{name}: {len(rows)} rows of {stream.name}"
-            assert (rows["frame_idx"] == item.meta.index).all(), f"{name}: rows of {stream.name} name another frame"
+            expected = stream.rows_per_frame
+            if stream.counted_by is not None:
+                counting, column = stream.counted_by
+                expected = int(item.rows[counting][column][0])
+            assert len(rows) == expected, f"{name}: {len(rows)} rows of {stream.name}, expected {expected}"
+            if "frame_idx" in (stream.dtype.names or ()):
+                assert (rows["frame_idx"] == item.meta.index).all(), f"{name}: rows of {stream.name} name another frame"
 
     def test_every_frame_gives_pixels_and_rows_with_output_indices(self) -> None:
         for name, trial in self.trials():
@@ -203,5 +211,6 @@ class PipelineContract:
     def test_a_frame_of_parameters_that_contradict_is_one_error(self) -> None:
         """An image ROI outside the frame is refused by `check`, as a `ParameterError` and nothing else."""
         outside = {"img": {"roi": {"topleft": {"x": 90, "y": 0}, "dimensions": {"x": 50, "y": 10}}}}
-        setup = trial_setup(self.pipeline, self.inputs[0], {}, outside)
+        example = next(iter(self.examples.values()))
+        setup = trial_setup(self.pipeline, self.inputs[0], example, outside)
         assert "roi" in refused(lambda: self.pipeline.check(setup)).what, "the error does not name the ROI"

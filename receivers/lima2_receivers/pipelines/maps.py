@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -14,6 +16,19 @@ from lima2_bliss.contract import FrameInfo, ParameterError
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".nxs", ".nx", ".cxi")
 FABIO_SUFFIXES = (".edf", ".tif", ".tiff", ".cbf", ".msk")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What an array has to be: its numbers of dimensions, and words for the errors."""
+
+    ndims: tuple[int, ...]
+    name: str
+    is_a: str
+
+
+IMAGE = Kind((2, 3), "image dataset", "a map is an image (height, width)")
+VECTOR = Kind((1,), "one-dimensional dataset", "it has one dimension")
 
 #: Maps kept for the next prepare; a file that has changed is read again.
 CACHED_BYTES = 256 << 20
@@ -32,14 +47,28 @@ def load_map(source: str, frame: FrameInfo, what: str) -> np.ndarray:
     with _cache_lock:
         pixels = _cache.get(key)
     if pixels is None:
-        try:
-            pixels = _read(source, what)
-        except PermissionError:
-            raise ParameterError(f"{what}: no permission to read {source} (as the receiver's user)") from None
-        except OSError as error:
-            raise ParameterError(f"{what}: {source} cannot be read: {error}") from None
+        with unreadable_refused(source, what):
+            pixels = _read(source, what, IMAGE)
         _remember(key, pixels)
     return _fitted(pixels, frame, f"{what}: {source}")
+
+
+def load_vector(source: str, what: str) -> np.ndarray:
+    """The one-dimensional array in ``source``, which is given as for `load_map`."""
+    map_version(source, what)
+    with unreadable_refused(source, what):
+        return _read(source, what, VECTOR)
+
+
+@contextmanager
+def unreadable_refused(source: str, what: str) -> Iterator[None]:
+    """Errors of the operating system while ``source`` is read become a `ParameterError`."""
+    try:
+        yield
+    except PermissionError:
+        raise ParameterError(f"{what}: no permission to read {source} (as the receiver's user)") from None
+    except OSError as error:
+        raise ParameterError(f"{what}: {source} cannot be read: {error}") from None
 
 
 def map_version(source: str, what: str) -> tuple[str, int, int]:
@@ -77,11 +106,11 @@ def _fitted(pixels: np.ndarray, frame: FrameInfo, where: str) -> np.ndarray:
     return whole
 
 
-def _read(source: str, what: str) -> np.ndarray:
+def _read(source: str, what: str, kind: Kind) -> np.ndarray:
     name, separator, inside = source.partition("::")
     suffix = Path(name).suffix.lower()
     readers: dict[str, Callable[[], np.ndarray]] = {
-        **dict.fromkeys(HDF5_SUFFIXES, lambda: _read_hdf5(name, inside, what)),
+        **dict.fromkeys(HDF5_SUFFIXES, lambda: _read_hdf5(name, inside, what, kind)),
         ".npy": lambda: np.load(name, allow_pickle=False),
         **dict.fromkeys(FABIO_SUFFIXES, lambda: _read_fabio(name)),
     }
@@ -97,52 +126,56 @@ def _read(source: str, what: str) -> np.ndarray:
         raise ParameterError(f"{what}: {name} is damaged or no {suffix} file: {error}") from error
     if pixels.dtype.kind not in "biuf":
         raise ParameterError(f"{what}: {source} has the type {pixels.dtype}; a map holds integers, floats or booleans")
-    if pixels.ndim not in (2, 3):
-        raise ParameterError(f"{what}: {source} has the shape {pixels.shape}; a map is an image (height, width)")
+    if pixels.ndim not in kind.ndims:
+        raise ParameterError(f"{what}: {source} has the shape {pixels.shape}; {kind.is_a}")
     pixels = np.ascontiguousarray(pixels)
     pixels.flags.writeable = False
     return pixels
 
 
-def _read_hdf5(name: str, inside: str, what: str) -> np.ndarray:
+def open_hdf5(name: str, what: str) -> h5py.File:
+    """The HDF5 file ``name``, open for reading; `ParameterError` when it is none, `OSError` when it is not there."""
     import hdf5plugin  # noqa: F401  its import makes compressed datasets readable
 
     try:
-        file = h5py.File(name, "r", locking=False)
+        return h5py.File(name, "r", locking=False)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise ParameterError(f"{what}: {name} is damaged or no HDF5 file: {error}") from None
-    with file:
+
+
+def _read_hdf5(name: str, inside: str, what: str, kind: Kind) -> np.ndarray:
+    with open_hdf5(name, what) as file:
         if not inside:
-            inside = _only_image(file, what)
+            inside = _only_one(file, what, kind)
         found = file.get(inside)
         if not isinstance(found, h5py.Dataset):
-            known = ", ".join(_images(file)) or "none"
-            raise ParameterError(f"{what}: {name} has no dataset {inside}; image datasets in it: {known}")
+            known = ", ".join(_datasets(file, kind)) or "none"
+            raise ParameterError(f"{what}: {name} has no dataset {inside}; {kind.name}s in it: {known}")
         return found[()]
 
 
-def _images(file: h5py.File) -> list[str]:
+def _datasets(file: h5py.File, kind: Kind) -> list[str]:
     found: list[str] = []
 
     def look(path: str, node: object) -> None:
-        if isinstance(node, h5py.Dataset) and node.ndim in (2, 3) and node.dtype.kind in "biuf":
+        if isinstance(node, h5py.Dataset) and node.ndim in kind.ndims and node.dtype.kind in "biuf":
             found.append(f"/{path}")
 
     file.visititems(look)
     return found
 
 
-def _only_image(file: h5py.File, what: str) -> str:
-    images = _images(file)
-    if len(images) == 1:
-        return images[0]
-    if not images:
-        raise ParameterError(f"{what}: {file.filename} has no image dataset (2D numbers)")
+def _only_one(file: h5py.File, what: str, kind: Kind) -> str:
+    found = _datasets(file, kind)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ParameterError(f"{what}: {file.filename} has no {kind.name} ({kind.ndims[0]}D numbers)")
     raise ParameterError(
-        f"{what}: {file.filename} has {len(images)} image datasets; choose one, e.g. {file.filename}::{images[0]} "
-        f"(others: {', '.join(images[1:9])})"
+        f"{what}: {file.filename} has {len(found)} {kind.name}s; choose one, e.g. {file.filename}::{found[0]} "
+        f"(others: {', '.join(found[1:9])})"
     )
 
 

@@ -6,21 +6,20 @@ import logging
 
 import numpy as np
 
-from lima2_bliss.contract import ImageTransform, ResultStream
+from lima2_bliss.contract import ImageTransform
 from lima2_bliss.contract.parameters import LegacyParameters
 from lima2_receivers.engine.memory import processed_pool_size, reorder_window
 from lima2_receivers.engine.plugin import FrameOutput, Node, PipelineGraph, PipelineSetup
-from lima2_receivers.kernels import find_regions, integer_limit, make_profile, warm_up
+from lima2_receivers.kernels import integer_limit, warm_up
 from lima2_receivers.pipelines.legacy.corrections import Corrections, load_corrections, load_mask
-from lima2_receivers.pipelines.legacy.plan import Plan, arc_rois, make_plan, rectangle_roi
+from lima2_receivers.pipelines.legacy.plan import Plan, make_plan
+from lima2_receivers.pipelines.measuring import measuring_nodes
 from lima2_receivers.pipelines.nodes import (
     AccumulationNode,
     CorrectionNode,
     CountrateNode,
     GeometryNode,
     MaskNode,
-    ProfilesNode,
-    StatisticsNode,
 )
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ def build(setup: PipelineSetup) -> PipelineGraph:
     plan = make_plan(setup)
     corrections = load_corrections(setup, plan)
     making = _pixel_nodes(setup, plan, corrections)
-    measuring, streams = _measuring_nodes(processing, plan, corrections.valid)
+    measuring, streams = measuring_nodes(processing, plan.output.shape, corrections.valid)
     summing: list[Node] = []
     if plan.depth > 1:
         pool = setup.allocate(plan.output, _last_pool_size(processing))
@@ -94,27 +93,6 @@ def _pixel_nodes(setup: PipelineSetup, plan: Plan, corrections: Corrections) -> 
         pool = setup.allocate(plan.image, kept)
         nodes.append(GeometryNode(pool, origin, plan.transform.binning, plan.placement))
     return nodes
-
-
-def _measuring_nodes(
-    processing: LegacyParameters, plan: Plan, valid: np.ndarray | None
-) -> tuple[list[Node], list[ResultStream]]:
-    """Statistics and profiles of the final image, if any are asked for."""
-    nodes: list[Node] = []
-    streams: list[ResultStream] = []
-    statistics, profiles = processing.statistics, processing.profiles
-    shape = plan.output.shape
-    if statistics.enabled and (statistics.rect_rois or statistics.arc_rois):
-        rectangles = [rectangle_roi(rectangle) for rectangle in statistics.rect_rois]
-        measure = StatisticsNode(find_regions(shape, rectangles, arc_rois(processing), valid))
-        nodes.append(measure)
-        streams.append(measure.stream)
-    if profiles.enabled and profiles.rois:
-        parts = zip(profiles.rois, profiles.directions, strict=True)
-        bins = ProfilesNode([make_profile(shape, rectangle_roi(roi), way, valid) for roi, way in parts])
-        nodes.append(bins)
-        streams.append(bins.stream)
-    return nodes, streams
 
 
 def _protection(setup: PipelineSetup) -> list[Node]:

@@ -5,44 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lima2_bliss.contract import ParameterError
-from lima2_bliss.contract.parameters import LegacyParameters, Rectangle
+from lima2_bliss.contract.parameters import LegacyParameters
 from lima2_receivers.engine.plugin import PipelineSetup
-from lima2_receivers.kernels import ArcRoi, find_regions
 from lima2_receivers.pipelines.legacy.corrections import load_corrections
-from lima2_receivers.pipelines.legacy.plan import arc_rois, make_plan, rectangle_roi, transform_of
+from lima2_receivers.pipelines.legacy.plan import make_plan, transform_of
 from lima2_receivers.pipelines.maps import load_map
+from lima2_receivers.pipelines.measuring import outside, roi_faults, size_text
 
 
 def check(setup: PipelineSetup) -> None:
     """Raise one `ParameterError` that names every fault."""
     faults = list(_image_faults(setup))
     if not faults:  # without an image nothing can be said of the ROIs in it
-        faults += _roi_faults(setup)
+        faults += roi_faults(setup.processing, transform_of(setup).shape)
     faults += [*_frame_number_faults(setup), *_countrate_faults(setup), *_map_faults(setup)]
     if faults:
         raise ParameterError(f"parameters refused by the legacy pipeline ({len(faults)}): " + "; ".join(faults))
     load_corrections(setup, make_plan(setup))  # keeps the maps ready, so that prepare is quick
-
-
-def _size(shape: tuple[int, int]) -> str:
-    return f"{shape[1]} x {shape[0]}"
-
-
-def _outside(rectangle: Rectangle, shape: tuple[int, int], where: str, what: str) -> str | None:
-    """Fault of a rectangle that has no pixels or does not lie in ``what`` of ``shape``."""
-    x, y, width, height = rectangle_roi(rectangle)
-    given = f"{where} = x {x}, y {y}, {width} x {height}"
-    if not width or not height:
-        return f"{given}: has no pixels; give dimensions of at least 1 x 1"
-    if x + width > shape[1] or y + height > shape[0]:
-        return (
-            f"{given}: not inside the {what} of {_size(shape)} (x from 0 to {shape[1] - 1}, y from 0 to {shape[0] - 1})"
-        )
-    return None
-
-
-def _arc_text(arc: ArcRoi) -> str:
-    return f"centre x {arc.x:g}, y {arc.y:g}, r {arc.r1:g} to {arc.r2:g}, angle {arc.a1:g} to {arc.a2:g}"
 
 
 def _image_faults(setup: PipelineSetup) -> Iterator[str]:
@@ -50,33 +29,14 @@ def _image_faults(setup: PipelineSetup) -> Iterator[str]:
     raw = transform.detector_shape
     for axis, factor, size in (("x", transform.binning[0], raw[1]), ("y", transform.binning[1], raw[0])):
         if factor > size:
-            yield f"img.binning.{axis} = {factor}: the raw frame of {_size(raw)} has only {size} pixels along {axis}"
+            what = f"the raw frame of {size_text(raw)} has only {size} pixels along {axis}"
+            yield f"img.binning.{axis} = {factor}: {what}"
             return
     if transform.roi is not None:
         what = "frame" if transform.binning == (1, 1) else "binned frame"
-        fault = _outside(setup.acquisition.img.roi, transform.binned_shape, "img.roi", what)
+        fault = outside(setup.acquisition.img.roi, transform.binned_shape, "img.roi", what)
         if fault:
             yield fault
-
-
-def _roi_faults(setup: PipelineSetup) -> Iterator[str]:
-    processing: LegacyParameters = setup.processing
-    shape = transform_of(setup).shape
-    if processing.statistics.enabled:
-        for index, rectangle in enumerate(processing.statistics.rect_rois):
-            fault = _outside(rectangle, shape, f"statistics.rect_rois[{index}]", "image")
-            if fault:
-                yield fault
-        arcs = arc_rois(processing)
-        for index, size in enumerate(find_regions((1, *shape), arcs=arcs).sizes):
-            if not size:
-                given = f"statistics.arc_rois[{index}] = {_arc_text(arcs[index])}"
-                yield f"{given}: no pixel centre of the image of {_size(shape)} lies in it"
-    if processing.profiles.enabled:
-        for index, rectangle in enumerate(processing.profiles.rois):
-            fault = _outside(rectangle, shape, f"profiles.rois[{index}]", "image")
-            if fault:
-                yield fault
 
 
 def _frame_number_faults(setup: PipelineSetup) -> Iterator[str]:

@@ -9,8 +9,9 @@ import numpy as np
 from lima2_bliss.contract import FrameInfo, ImageTransform
 from lima2_bliss.contract.parameters import LegacyParameters, Rectangle
 from lima2_receivers.engine.plugin import PipelineSetup
-from lima2_receivers.kernels import ArcRoi, Placement, corrected_dtype, placement_of, sum_dtype
+from lima2_receivers.kernels import Placement, corrected_dtype, placement_of, sum_dtype
 from lima2_receivers.kernels.regions import RectangleRoi
+from lima2_receivers.pipelines.measuring import rectangle_roi
 
 
 def transform_of(setup: PipelineSetup) -> ImageTransform:
@@ -23,16 +24,6 @@ def transform_of(setup: PipelineSetup) -> ImageTransform:
         flip=image.flip,
         rotation=image.rotation,
     )
-
-
-def rectangle_roi(rectangle: Rectangle) -> RectangleRoi:
-    """(x, y, width, height) of a rectangle parameter."""
-    return rectangle.topleft.x, rectangle.topleft.y, rectangle.dimensions.x, rectangle.dimensions.y
-
-
-def arc_rois(processing: LegacyParameters) -> list[ArcRoi]:
-    """The arcs of the statistics."""
-    return [ArcRoi(a.center.x, a.center.y, a.r1, a.r2, a.a1, a.a2) for a in processing.statistics.arc_rois]
 
 
 @dataclass(frozen=True)

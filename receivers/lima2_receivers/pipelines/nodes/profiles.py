@@ -21,12 +21,13 @@ class ProfilesNode:
     def __init__(self, profiles: Sequence[Profile]) -> None:
         self._profiles = profiles
         lengths = tuple(len(profile) for profile in profiles)
-        self.stream = ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, sum(lengths), lengths)
+        self._nb_bins = sum(lengths)
+        self.stream = ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, self._nb_bins, lengths)
 
     def process(self, item: FrameItem) -> FrameItem:
         values = None
         if item.buffer is not None:
             pixels = item.pixels
             values = np.concatenate([profile_statistics(pixels, profile) for profile in self._profiles])
-        item.rows[self.stream.name] = result_rows(item.meta, values, self.stream.rows_per_frame)
+        item.rows[self.stream.name] = result_rows(item.meta, values, self._nb_bins)
         return item
