@@ -1,9 +1,10 @@
 """The client: a detector of any number of receivers as one object, and its acquisitions. No BLISS in it."""
 
-from lima2_bliss.client.acquisition import FRAME, INPUT_FRAME, Acquisition
+from lima2_bliss.client.acquisition import Acquisition
 from lima2_bliss.client.detector import Detector
 from lima2_bliss.client.frames import read_frames
 from lima2_bliss.client.receiver_link import Channel, ReceiverLink, read_status, zmq_flavour
+from lima2_bliss.client.sources import ACC_CORRECTED, ACC_PEAKS, FRAME, INPUT_FRAME, SPARSE_FRAME
 from lima2_bliss.client.status import AcquisitionStatus, DetectorState, ReceiverStatus
 from lima2_bliss.client.tango_link import DeviceLink
 from lima2_bliss.client.watch import Patience
@@ -12,8 +13,12 @@ __all__ = [
     # detector and acquisition
     "Acquisition",
     "Detector",
+    # frame sources
+    "ACC_CORRECTED",
+    "ACC_PEAKS",
     "FRAME",
     "INPUT_FRAME",
+    "SPARSE_FRAME",
     # what they say
     "AcquisitionStatus",
     "DetectorState",

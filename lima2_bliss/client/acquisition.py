@@ -12,10 +12,11 @@ from typing import Any, Self
 import numpy as np
 
 from lima2_bliss.client.errors_by_device import failures, one_error, raise_failures
-from lima2_bliss.client.frames import read_frames, read_one
 from lima2_bliss.client.masters import MasterWriter
+from lima2_bliss.client.pace import Pace
+from lima2_bliss.client.reading import Reading
 from lima2_bliss.client.receiver_link import ReceiverLink, ask_all, read_status
-from lima2_bliss.client.results import known_stream, read_results, read_rows, rows_per_frame
+from lima2_bliss.client.sources import FRAME, INPUT_FRAME, SPARSE_FRAME
 from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
 from lima2_bliss.client.tango_link import DeviceLink, on_each
 from lima2_bliss.client.watch import Patience, Watch, nothing_yet
@@ -25,16 +26,12 @@ from lima2_bliss.contract import (
     DeviceTimeoutError,
     FrameInfo,
     Lima2Error,
-    NotYetAvailableError,
     ParameterError,
     RoundRobin,
 )
 from lima2_bliss.contract.wire import StatusRequest
 
 logger = logging.getLogger(__name__)
-
-FRAME = "frame"
-INPUT_FRAME = "input_frame"
 
 Until = str | Callable[[AcquisitionStatus], bool]
 
@@ -82,8 +79,10 @@ class Acquisition:
             nothing_yet(device.name, rank, uuid) for rank, device in enumerate(devices.receivers)
         ]
         self._released = False
-        self._rows_per_frame: dict[str, int] = {}
         self._masters = MasterWriter(uuid, devices, acquisition, processing)
+        only_sparse = SPARSE_FRAME in self._masters.paths and FRAME not in self._masters.paths
+        self._saved_source = SPARSE_FRAME if only_sparse else FRAME
+        self._reading = Reading(uuid, devices.links, processing, self.topology, self.input_topology, self.status)
 
     def __enter__(self) -> Self:
         return self
@@ -108,12 +107,12 @@ class Acquisition:
     @property
     def frame_info(self) -> FrameInfo:
         """Shape and type of the processed frames."""
-        return FrameInfo.from_json(self._any_status().pipeline.frame_info)
+        return self._reading.info(FRAME)
 
     @property
     def input_frame_info(self) -> FrameInfo:
         """Shape and type of the raw frames."""
-        return FrameInfo.from_json(self._any_status().pipeline.input_frame_info)
+        return self._reading.info(INPUT_FRAME)
 
     def endpoints(self) -> list[str]:
         """Addresses of the receivers' access servers, in rank order."""
@@ -218,7 +217,7 @@ class Acquisition:
         """
         reached = self._predicate(until, n)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        pace = _Pace(n if isinstance(until, str) and until != "finished" else self.nb_frames)
+        pace = Pace(n if isinstance(until, str) and until != "finished" else self.nb_frames)
         with self._watch() as watch:
             while True:
                 self._known = watch.receivers
@@ -264,34 +263,17 @@ class Acquisition:
         return Watch(self.uuid, d.links, d.receivers, d.pids, d.control, self._known, self._patience)
 
     def _gathered(self) -> AcquisitionStatus:
-        return gather(self.uuid, self._known, self.input_topology, self.topology)
-
-    def _any_status(self) -> ReceiverStatus:
-        if not self._known[0].pipeline.frame_info:
-            self.status()
-        return self._known[0]
+        return gather(self.uuid, self._known, self.input_topology, self.topology, self._saved_source)
 
     # --- what it gave -------------------------------------------------------------------------------------------------
 
     def frame(self, index: int = -1, source: str = FRAME) -> np.ndarray:
         """Pixels (channels, height, width) of the frame with this global index; -1 is the newest of all receivers."""
-        if index == -1:
-            return self.newest(source)[1]
-        if index < 0:
-            raise ParameterError(f"frame {index}: indices count from 0; -1 is the newest")
-        receiver, _ = self._source(source)[0].locate(index)
-        return read_one(self._devices.links[receiver], self.uuid, source, index)[1]
+        return self._reading.one(index, source)
 
     def newest(self, source: str = FRAME) -> tuple[int, np.ndarray]:
         """(global index, pixels) of the newest frame of all receivers."""
-        status = self.status()
-        ahead = sorted(status.receivers, key=lambda receiver: receiver.pipeline.last_index, reverse=True)
-        for receiver in ahead:
-            try:
-                return read_one(self._devices.links[receiver.rank], self.uuid, source)
-            except NotYetAvailableError:
-                continue
-        raise NotYetAvailableError(f"{source}: no receiver has a frame of acquisition {self.uuid} yet")
+        return self._reading.newest(source)
 
     def frames(
         self, indices: slice | Iterable[int] = slice(None), source: str = FRAME, *, skip_missing: bool = False
@@ -299,62 +281,19 @@ class Acquisition:
         """(global index, pixels) one after another in the order asked, read in bulk from all receivers at once.
 
         A slice counts over the frames that are there now. ``skip_missing`` leaves out frames that are not (any more).
+        Accumulated images (`acc_corrected`, `acc_peaks`) are of one receiver each, named by their last frame's index.
         """
-        dispatch, info = self._source(source)
-        if isinstance(indices, slice):
-            status = self.status()
-            indices = range(status.received if source == INPUT_FRAME else status.processed)[indices]
-        return read_frames(
-            self._devices.links, self.uuid, source, list(indices), dispatch, info, skip_missing=skip_missing
-        )
+        return self._reading.many(indices, source, skip_missing)
 
     def results(self, stream: str, position: int = 0) -> np.ndarray:
         """Result rows in global frame order, from row ``position`` on, of all frames that are there without a gap."""
-        per_frame = self._rows_per_frame.get(known_stream(stream), 0)
-        if not per_frame:
-            first = read_rows(self._devices.links[0], self.uuid, stream, 0)
-            per_frame = rows_per_frame(first)
-            if not per_frame:
-                return first
-            self._rows_per_frame[stream] = per_frame
-        first_frame, skip = divmod(position, per_frame)
-        rows = read_results(self._devices.links, self.uuid, stream, self.topology, first_frame, per_frame)
-        return rows.reshape(-1)[skip:]
+        return self._reading.results(stream, position)
 
     def files(self) -> list[Path]:
-        """Receiver files that are complete, in rank order."""
+        """Receiver files that are complete, source after source in rank order."""
         return self._masters.receiver_files(self.status().receivers)
 
     @property
     def master_files(self) -> dict[str, Path]:
         """Where the master file of each saved frame source is, or will be after `close`."""
         return self._masters.paths
-
-    def _source(self, source: str) -> tuple[RoundRobin, FrameInfo]:
-        if source == INPUT_FRAME:
-            return self.input_topology, self.input_frame_info
-        if source == FRAME:
-            return self.topology, self.frame_info
-        raise ParameterError(f"no frame source {source!r}; there are {FRAME}, {INPUT_FRAME}")
-
-
-class _Pace:
-    """How soon the end may come, told from how fast frames come: no need to ask often while it is far."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._first: tuple[float, int] | None = None
-        self._last: tuple[float, int] = (0.0, 0)
-
-    def note(self, count: int) -> None:
-        self._last = (time.monotonic(), count)
-        if self._first is None:
-            self._first = self._last
-
-    def hold_s(self) -> float:
-        """A quarter of the time that is left at the present rate; a short while when nothing is known."""
-        assert self._first is not None
-        elapsed, done = self._last[0] - self._first[0], self._last[1] - self._first[1]
-        if not self._target or elapsed <= 0 or done <= 0:
-            return 0.002
-        return max(0.0, (self._target - self._last[1]) * elapsed / done / 4)

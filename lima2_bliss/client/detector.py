@@ -12,14 +12,15 @@ from typing import Any
 from lima2_bliss.client.acquisition import Acquisition, Devices
 from lima2_bliss.client.concurrency import start
 from lima2_bliss.client.errors_by_device import raise_failures
-from lima2_bliss.client.preparation import (
-    look,
-    prepare_devices,
-    repair,
+from lima2_bliss.client.parameter_trees import (
+    for_detector,
+    refuse_shared_files,
     resolve_saving,
-    write_parameters,
+    with_shared_counts,
 )
+from lima2_bliss.client.preparation import look, prepare_devices, repair, write_parameters
 from lima2_bliss.client.receiver_link import ReceiverLink
+from lima2_bliss.client.sources import FRAME, enabled_savings
 from lima2_bliss.client.status import DetectorState
 from lima2_bliss.client.tango_link import DEFAULT_TIMEOUT_S, DeviceLink, ProxyFactory, on_each
 from lima2_bliss.client.watch import Patience
@@ -31,7 +32,6 @@ from lima2_bliss.contract import (
     system_state,
 )
 from lima2_bliss.contract.access import AttachJob
-from lima2_bliss.contract.parameters import Saving
 from lima2_bliss.contract.states import state_from_tango
 
 logger = logging.getLogger(__name__)
@@ -148,17 +148,19 @@ class Detector:
     def prepare(self, acquisition: dict[str, Any], processing: dict[str, Any] | None = None) -> Acquisition:
         """Check all devices and parameters, and prepare an acquisition.
 
-        Keys that are left out have their defaults. Nothing has started when an error is raised: `ConnectionLostError`
-        lists every device that does not answer, `ParameterError` names every fault, `StateError` says what runs.
-        Devices left in fault by an earlier acquisition are reset first (see `Acquisition.recovered`).
+        Keys that are left out have their defaults; numbers of frames are those of the whole detector. Nothing has
+        started when an error is raised: `ConnectionLostError` lists every device that does not answer,
+        `ParameterError` names every fault, `StateError` says what runs. Devices left in fault by an earlier
+        acquisition are reset first (see `Acquisition.recovered`).
         """
         acquisition = deepcopy(acquisition)
         snapshot = look(self._control, self._receivers, self._access)
         if processing is None:
             processing = self.default_parameters()[1]
         recovered = repair(snapshot, self._control, self._receivers)
-        processing = resolve_saving(processing, self._receivers)
+        processing = resolve_saving(with_shared_counts(processing), self._receivers)
         write_parameters(self._control, self._receivers, acquisition, processing)
+        refuse_shared_files(processing)
         uuid = prepare_devices(self._control, self._receivers, snapshot, self.keep_pipelines, self.processing_devices)
         prepared = Acquisition(
             uuid,
@@ -195,7 +197,8 @@ class Detector:
         devices = self._devices(
             [each.endpoint for each in snapshot.receivers], [each.pid for each in snapshot.receivers]
         )
-        found = Acquisition(uuid, devices, described["acquisition"], described["processing"], patience=self._patience)
+        processing = for_detector(described["processing"], len(self._receivers))
+        found = Acquisition(uuid, devices, described["acquisition"], processing, patience=self._patience)
         found.status()
         return found
 
@@ -244,11 +247,10 @@ class Detector:
 
 def attach(access: DeviceLink, shown: Acquisition) -> None:
     """Have the access device show the frames of an acquisition."""
-    saving = Saving.model_validate(shown.processing_parameters.get("saving") or {})
     job = AttachJob(
         uuid=shown.uuid,
         endpoints=shown.endpoints(),
         nb_frames=shown.nb_frames,
-        saving=saving if saving.enabled else None,
+        saving=enabled_savings(shown.processing_parameters).get(FRAME),
     )
     access.call_here("Attach", job.model_dump_json())

@@ -9,18 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lima2_bliss.client.errors_by_device import one_error
+from lima2_bliss.client.sources import FRAME, SPARSE_FRAME, enabled_savings
 from lima2_bliss.client.status import ReceiverStatus
 from lima2_bliss.contract import DeviceTimeoutError, FrameInfo, Lima2Error, SavingError
 from lima2_bliss.contract.access import MasterJob
-from lima2_bliss.contract.parameters import Saving
 
 if TYPE_CHECKING:
     from lima2_bliss.client.acquisition import Devices
 
 logger = logging.getLogger(__name__)
-
-#: Frame source that a saving section of the processing parameters saves.
-SOURCES = {"saving": "frame", "saving_dense": "frame"}
 
 
 class MasterWriter:
@@ -34,11 +32,7 @@ class MasterWriter:
         self._acquisition = acquisition
         self._processing = processing
         self._poll_s = poll_s
-        self._saving = {
-            source: Saving.model_validate(processing[section])
-            for section, source in SOURCES.items()
-            if (processing.get(section) or {}).get("enabled")
-        }
+        self._saving = enabled_savings(processing)
         self._written: dict[str, Path] = {}
 
     @property
@@ -47,41 +41,52 @@ class MasterWriter:
         return {source: saving.layout().master_file for source, saving in self._saving.items()}
 
     def receiver_files(self, receivers: Sequence[ReceiverStatus]) -> list[Path]:
-        """Complete files, in rank order."""
+        """Complete files, source after source in rank order."""
         return [
             saving.layout().receiver_file(receiver.rank, number)
-            for saving in self._saving.values()
+            for source, saving in self._saving.items()
             for receiver in receivers
-            for number in range(receiver.pipeline.files)
+            for number in range(receiver.source(source).files)
         ]
 
     def write(self, receivers: Sequence[ReceiverStatus], timeout_s: float) -> dict[str, Path]:
-        """Write the master files over what is in complete files; those already written stay as they are."""
-        for source, saving in self._saving.items():
+        """Write the master files over what is in complete files; those already written stay as they are.
+
+        All are tried before an error is raised. That of the sparse frames comes first: others link to its spots.
+        """
+        errors: list[Lima2Error] = []
+        for source in sorted(self._saving, key=lambda source: source != SPARSE_FRAME):
             if source in self._written:
                 continue
-            counts = [receiver.pipeline.saved_contiguous for receiver in receivers]
             if self._devices.access is None:
                 logger.warning("acquisition %s: no access device is configured, so no master file", self._uuid)
-                continue
+                break
+            counts = [receiver.source(source).saved_contiguous for receiver in receivers]
             if not any(counts):
-                logger.info("acquisition %s: nothing was saved, so there is no master file", self._uuid)
+                logger.info("acquisition %s: no %s was saved, so it has no master file", self._uuid, source)
                 continue
-            self._write_one(source, saving, counts, receivers, timeout_s)
+            try:
+                self._write_one(source, counts, receivers, timeout_s)
+            except Lima2Error as error:
+                errors.append(error)
+        if errors:
+            raise one_error(errors)
         return dict(self._written)
 
-    def _write_one(
-        self,
-        source: str,
-        saving: Saving,
-        counts: list[int],
-        receivers: Sequence[ReceiverStatus],
-        timeout_s: float,
-    ) -> None:
-        info = FrameInfo.from_json(receivers[0].pipeline.frame_info)
-        job = MasterJob(
-            saving=saving, counts=counts, shape=info.shape, dtype=info.dtype.str, metadata=self._metadata(source)
+    def _job(self, source: str, counts: list[int], receivers: Sequence[ReceiverStatus]) -> MasterJob:
+        info = FrameInfo.from_json(next(told for receiver in receivers if (told := receiver.source(source).frame_info)))
+        return MasterJob(
+            saving=self._saving[source],
+            counts=counts,
+            shape=info.shape,
+            dtype=info.dtype.str,
+            kind="sparse" if source == SPARSE_FRAME else "dense",
+            spots=self._saving[SPARSE_FRAME] if source == FRAME and SPARSE_FRAME in self._written else None,
+            metadata=self._metadata(source),
         )
+
+    def _write_one(self, source: str, counts: list[int], receivers: Sequence[ReceiverStatus], timeout_s: float) -> None:
+        job = self._job(source, counts, receivers)
         access = self._devices.access
         assert access is not None
         access.call("WriteMaster", job.model_dump_json())

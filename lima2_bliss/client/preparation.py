@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import uuid as uuids
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lima2_bliss.client.errors_by_device import (
     failures,
@@ -17,13 +15,12 @@ from lima2_bliss.client.errors_by_device import (
     raise_unreachable,
     without_name,
 )
+from lima2_bliss.client.parameter_trees import Tree, for_rank
 from lima2_bliss.client.tango_link import DeviceLink, on_each
 from lima2_bliss.contract import NO_ERROR, AcqState, StateError, error_from_json
 from lima2_bliss.contract.states import state_from_tango
 
 logger = logging.getLogger(__name__)
-
-Tree = dict[str, Any]
 
 CONTROL_ATTRIBUTES = ("State", "last_error", "finished")
 RECEIVER_ATTRIBUTES = (
@@ -127,35 +124,13 @@ def repair(
     return said
 
 
-def saving_sections(tree: Mapping[str, Any]) -> list[str]:
-    """Names of the sections that say where and how a frame source is saved."""
-    return [key for key, value in tree.items() if key.startswith("saving") and isinstance(value, dict)]
-
-
-def for_rank(tree: Tree, rank: int) -> Tree:
-    """The parameters as receiver ``rank`` gets them: its files carry its rank."""
-    sections = saving_sections(tree)
-    return tree | {section: tree[section] | {"filename_rank": rank} for section in sections}
-
-
-def resolve_saving(processing: Tree, receivers: Sequence[DeviceLink]) -> Tree:
-    """The parameters with the file prefix that ``append`` leads to, the same for all receivers and the master."""
-    resolved = deepcopy(processing)
-    for section in saving_sections(processing):
-        saving = processing[section]
-        if saving.get("enabled") and saving.get("file_exists_policy") == "append":
-            question = {"saving": saving, "ranks": list(range(len(receivers)))}
-            resolved[section] = json.loads(receivers[0].call("resolveSaving", json.dumps(question)))
-    return resolved
-
-
 def write_parameters(control: DeviceLink, receivers: Sequence[DeviceLink], acquisition: Tree, processing: Tree) -> None:
     """Give all devices their parameters, which they check; one error names every fault once."""
     values = {control.name: {"acq_params": json.dumps(acquisition)}}
     for rank, device in enumerate(receivers):
         values[device.name] = {
             "acq_params": json.dumps(for_rank(acquisition, rank)),
-            "proc_params": json.dumps(for_rank(processing, rank)),
+            "proc_params": json.dumps(for_rank(processing, rank, len(receivers))),
         }
     raise_refusals(on_each((control, *receivers), lambda device: device.write_here(values[device.name])))
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lima2_bliss.client.receiver_link import ReceiverLink
-from lima2_bliss.contract import ParameterError, RoundRobin
+from lima2_bliss.contract import ParameterError, ProtocolError, RoundRobin
+from lima2_bliss.contract.records import ROW_COUNTS
 from lima2_bliss.contract.wire import STREAM_DTYPES, ResultsRequest, decode_rows
 
 
@@ -47,6 +48,52 @@ def read_results(
         ]
         merged[places] = part[: len(places)]
     return merged
+
+
+class CountedRows:
+    """A stream with another number of rows in each frame; it remembers the numbers, so that reads go on cheaply."""
+
+    def __init__(self, links: Sequence[ReceiverLink], uuid: str, stream: str, dispatch: RoundRobin) -> None:
+        self._links = links
+        self._uuid = uuid
+        self._stream = stream
+        self._dispatch = dispatch
+        self._counting, self._column = ROW_COUNTS[stream]
+        self._counts = [np.empty(0, np.int64) for _ in links]
+
+    def read(self, position: int) -> np.ndarray:
+        """Rows in global frame order from row ``position`` on, of all frames that are there without a gap.
+
+        `NoLongerAvailableError` when a receiver has dropped some of them.
+        """
+        self._count()
+        total = self._dispatch.contiguous([len(counts) for counts in self._counts])
+        ends = np.cumsum(self._merged(total))
+        first = int(np.searchsorted(ends, position, side="right"))
+        skip = position - int(ends[first - 1] if first else 0)
+        pieces = [np.empty(0, STREAM_DTYPES[self._stream])] * (total - first)
+        for rank, (link, counts) in enumerate(zip(self._links, self._counts, strict=True)):
+            begin, end = (self._dispatch.count(rank, n) for n in (first, total))
+            limit = int(counts[begin:end].sum())
+            rows = read_rows(link, self._uuid, self._stream, int(counts[:begin].sum()), limit)
+            if len(rows) < limit:
+                raise ProtocolError(f"{link.receiver} gave {len(rows)} rows of stream {self._stream} of {limit}")
+            for local, piece in enumerate(np.split(rows, np.cumsum(counts[begin:end])[:-1]), begin):
+                if local < end:
+                    pieces[self._dispatch.global_index(rank, local) - first] = piece
+        return np.concatenate(pieces)[skip:] if pieces else np.empty(0, STREAM_DTYPES[self._stream])
+
+    def _count(self) -> None:
+        for rank, link in enumerate(self._links):
+            news = read_rows(link, self._uuid, self._counting, len(self._counts[rank]))
+            self._counts[rank] = np.concatenate([self._counts[rank], news[self._column]], dtype=np.int64)
+
+    def _merged(self, total: int) -> np.ndarray:
+        merged = np.empty(total, np.int64)
+        for rank, counts in enumerate(self._counts):
+            places = [self._dispatch.global_index(rank, n) for n in range(self._dispatch.count(rank, total))]
+            merged[places] = counts[: len(places)]
+        return merged
 
 
 def known_stream(stream: str) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lima2_bliss.client.errors_by_device import naming_receiver
+from lima2_bliss.client.sources import FRAME, INPUT_FRAME
 from lima2_bliss.contract import AcqState, Lima2Error, RoundRobin, error_from_json
-from lima2_bliss.contract.wire import Counts, PipelineStatus
+from lima2_bliss.contract.wire import Counts, PipelineStatus, SourceStatus
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,24 @@ class ReceiverStatus:
     def counts(self) -> Counts:
         return self.pipeline.counts
 
+    def source(self, name: str) -> SourceStatus:
+        """What it says of a frame source; a receiver that does not tell sources apart speaks of `FRAME`."""
+        pipeline = self.pipeline
+        if name in pipeline.sources:
+            return pipeline.sources[name]
+        if name == INPUT_FRAME:
+            return SourceStatus(frame_info=pipeline.input_frame_info, last_index=pipeline.last_index)
+        if name != FRAME:
+            return SourceStatus()
+        return SourceStatus(
+            frame_info=pipeline.frame_info,
+            last_index=pipeline.last_index,
+            saved=pipeline.counts.saved,
+            vetoed=pipeline.counts.vetoed,
+            files=pipeline.files,
+            saved_contiguous=pipeline.saved_contiguous,
+        )
+
     @property
     def ended(self) -> bool:
         """Nothing more will come: all is processed, saved and closed, or it failed."""
@@ -50,6 +69,7 @@ class AcquisitionStatus:
 
     ``received``, ``processed``, ``saved`` and ``readable`` are *contiguous* global counts: all frames before are there.
     ``readable`` counts processed frames in complete files. Frames that were lost count as received (they are holes).
+    ``vetoed`` of the saved ones are holes as well: they were not to be saved.
     """
 
     uuid: str
@@ -61,6 +81,7 @@ class AcquisitionStatus:
     lost: int
     invalid: int
     overrun: int
+    vetoed: int = 0
 
     @property
     def finished(self) -> bool:
@@ -86,17 +107,24 @@ class AcquisitionStatus:
         return max((receiver.pipeline.last_index for receiver in self.receivers), default=-1)
 
 
-def gather(uuid: str, receivers: Sequence[ReceiverStatus], raw: RoundRobin, frames: RoundRobin) -> AcquisitionStatus:
-    """Put the receivers' counts together: ``raw`` is the dispatch of input frames, ``frames`` of processed ones."""
+def gather(
+    uuid: str, receivers: Sequence[ReceiverStatus], raw: RoundRobin, frames: RoundRobin, saved_source: str = FRAME
+) -> AcquisitionStatus:
+    """Put the receivers' counts together: ``raw`` is the dispatch of input frames, ``frames`` of processed ones.
+
+    ``saved_source`` is the frame source whose files count.
+    """
     counts = [receiver.counts for receiver in receivers]
+    files = [receiver.source(saved_source) for receiver in receivers]
     return AcquisitionStatus(
         uuid=uuid,
         receivers=tuple(receivers),
         received=raw.contiguous([each.received + each.lost for each in counts]),
         processed=frames.contiguous([each.processed + each.invalid for each in counts]),
-        saved=frames.contiguous([each.saved for each in counts]),
-        readable=frames.contiguous([receiver.pipeline.saved_contiguous for receiver in receivers]),
+        saved=frames.contiguous([each.saved for each in files]),
+        readable=frames.contiguous([each.saved_contiguous for each in files]),
         lost=sum(each.lost for each in counts),
         invalid=sum(each.invalid for each in counts),
         overrun=sum(each.overrun for each in counts),
+        vetoed=sum(each.vetoed for each in files),
     )

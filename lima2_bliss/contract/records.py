@@ -103,3 +103,9 @@ ROI_STATISTICS_STREAM = "roi_statistics"
 ROI_PROFILES_STREAM = "roi_profiles"
 FRAME_IDX_STREAM = "frame_idx"
 FRAME_EVENT_STREAM = "frame_event"
+
+#: Which (stream, column) says how many rows each frame has in these streams.
+ROW_COUNTS = {
+    SPOTS_STREAM: (SMX_FRAME_STREAM, "nb_peaks"),
+    SPARSE_STREAM: (SMX_FRAME_STREAM, "nb_sparse"),
+}

@@ -11,6 +11,7 @@ Operations:
 ``results``  ``{"uuid", "positions": {stream: row}, "wait_ms"}`` -> status at once when there is any new row, or when
              the status differs from ``seen`` (the ``revision`` that the client has), else after ``wait_ms``.
              Reply ``{"status": {...}, "streams": [{"name", "position", "rows"}]}`` and one part of rows per stream.
+             A stream whose rows from ``position`` on are not kept any more has ``"gone": first row kept`` and no rows.
 ``frames``   ``{"uuid", "source", "indices": [global, ...] | [-1]}`` -> ``{"frames": [{"index", "flags",
              "timestamp_ns"} | {"index", "error", "kind"}], "dtype", "shape"}`` and one part of pixels per good frame.
              A reply ends early (shorter list than asked) when `MAX_REPLY_BYTES` is reached; ask again for the rest.
@@ -20,12 +21,13 @@ An error is ``{"error": {"what", "errinfo"}}`` as in `lima2_bliss.contract.error
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from lima2_bliss.contract.errors import Lima2Error, ProtocolError, error_from_json
+from lima2_bliss.contract.errors import Lima2Error, NoLongerAvailableError, ProtocolError, error_from_json
 from lima2_bliss.contract.parameters.strict import Parameters, parse
 from lima2_bliss.contract.records import (
     BACKGROUND_BIN,
@@ -197,8 +199,21 @@ def decode_reply(data: bytes | memoryview) -> dict[str, Any]:
     return content
 
 
-def decode_rows(reply: dict[str, Any], parts: list[Any]) -> dict[str, np.ndarray]:
-    """Rows by stream name of a ``results`` reply."""
+def gone_streams(reply: dict[str, Any]) -> dict[str, int]:
+    """Streams of a ``results`` reply whose rows at the asked position are not kept any more: first row that is kept."""
+    return {stream["name"]: int(stream["gone"]) for stream in reply.get("streams", ()) if "gone" in stream}
+
+
+def decode_rows(reply: dict[str, Any], parts: list[Any], without: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Rows by stream name of a ``results`` reply; `NoLongerAvailableError` when some are not kept any more.
+
+    Streams ``without`` which the caller can do may be gone.
+    """
+    for name, first in gone_streams(reply).items():
+        if name not in without:
+            raise NoLongerAvailableError(
+                f"rows of stream {name} were dropped before they were read; the oldest kept is {first}", stream=name
+            )
     rows: dict[str, np.ndarray] = {}
     for stream, part in zip(reply.get("streams", ()), parts, strict=True):
         dtype = STREAM_DTYPES.get(stream["name"])

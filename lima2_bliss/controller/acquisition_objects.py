@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gevent
-import numpy as np
 from bliss.common.alias import CounterAlias
 from bliss.common.data_store import get_default_data_store
 from bliss.scanning.chain import AcquisitionMaster
@@ -15,21 +14,31 @@ from blissdata.lima.client import prepare_next_lima_acquisition
 
 from lima2_bliss.client import Acquisition
 from lima2_bliss.contract import Lima2Error, ParameterError
-from lima2_bliss.contract.parameters import LegacyParameters, Saving
+from lima2_bliss.contract.parameters import Saving
 from lima2_bliss.controller.channels import (
-    PreviewChannel,
+    Channel,
     PublishedChannel,
     PublishedImageChannel,
+    make_channel,
+    preview_index_channel,
 )
 from lima2_bliss.controller.compatibility import append_to_stream, scan_greenlet, scan_of_apply_parameters
-from lima2_bliss.controller.counters import DetectorCounter
-from lima2_bliss.controller.echo import Channel, Echo
+from lima2_bliss.controller.echo import Echo
+from lima2_bliss.controller.hits import hit_summary
 from lima2_bliss.controller.image_files import check_scan_saving, image_saving
-from lima2_bliss.controller.parameters import acquisition_parameters, processing_parameters
-from lima2_bliss.controller.scan_publication import ScanPublication, frames_kept, image_description, stream_definitions
+from lima2_bliss.controller.metadata import outcome_metadata
+from lima2_bliss.controller.outcome import file_lines
+from lima2_bliss.controller.parameters import acquisition_parameters, pipeline_parameters, processing_parameters
+from lima2_bliss.controller.scan_publication import (
+    ScanPublication,
+    frames_kept,
+    image_description,
+    more_info,
+    stream_definitions,
+)
 from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.scan_run import ScanRun
-from lima2_bliss.publishing.streams import PREVIEW_INDEX
+from lima2_bliss.publishing.streams import PREVIEW, PREVIEW_INDEX
 
 _log = logging.getLogger(__name__)
 
@@ -71,30 +80,14 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             raise ParameterError(f"counter {counter.fullname} does not belong to {self.device.name}")
         # the stream of an alias has the alias's name
         original = counter.object_ref if isinstance(counter, CounterAlias) else counter
-        channel = self._make_channel(f"{self.device.name}:{counter.name}", original)
+        channel = make_channel(f"{self.device.name}:{counter.name}", original)
+        several = self.request.images_per_trigger > 1 and self.request.trigger != "internal"
+        if several and type(channel) is PublishedChannel:
+            channel.group = self.device.name
         self.channels.append(channel)
         self._counters[counter].append(channel)
-        if isinstance(channel, PreviewChannel):
-            self.channels.append(self._preview_index_channel())
-
-    def _preview_index_channel(self) -> Channel:
-        """Which frames the previews show, for readers: no counter of its own."""
-        channel = PreviewChannel(f"{self.device.name}:{PREVIEW_INDEX}", np.dtype("int64"), (1,))
-        channel.counter_name = PREVIEW_INDEX
-        return channel
-
-    def _make_channel(self, name: str, counter: DetectorCounter) -> Channel:
-        channel: Channel
-        if counter.group == "images":
-            channel = PublishedImageChannel(name)
-        elif counter.group == "preview":
-            channel = PreviewChannel(name, counter.dtype, counter.shape)
-        else:
-            channel = PublishedChannel(name, counter.dtype, counter.shape, unit=counter.unit)
-            if self.request.images_per_trigger > 1 and self.request.trigger != "internal":
-                channel.group = self.device.name
-        channel.counter_name = counter.name
-        return channel
+        if original.name == PREVIEW:
+            self.channels.append(preview_index_channel(f"{self.device.name}:{PREVIEW_INDEX}"))
 
     def __iter__(self) -> Iterator[Lima2AcquisitionMaster]:
         while True:
@@ -144,8 +137,8 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         self.device.remember(self._run.outcome)
 
     def _define_channels(self, acquisition: Acquisition) -> None:
-        processing = LegacyParameters.model_validate(acquisition.processing_parameters)
-        definitions = stream_definitions(self._state, processing, acquisition.frame_info)
+        processing = pipeline_parameters(acquisition.processing_parameters)
+        definitions = stream_definitions(self._state, processing, acquisition)
         for channel in self.channels:
             definition = definitions[channel.counter_name]
             if isinstance(channel, PublishedImageChannel):
@@ -154,12 +147,20 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
                 channel.define(definition, image_description(acquisition, self.device.access_name, offset, kept))
             else:
                 channel.define(definition)
+                channel.more_info = more_info(channel.counter_name, acquisition)
 
     @property
     def images_processed(self) -> int:
         """Images of this scan that are processed by now."""
         status = None if self._run is None else self._run.outcome.status
         return 0 if status is None else status.processed
+
+    def end_lines(self) -> Sequence[str]:
+        """What the user is told at the end of a scan: hits, and where the images are."""
+        outcome = None if self._run is None else self._run.outcome
+        if outcome is None:
+            return []
+        return [*([] if outcome.hits is None else outcome.hits.lines()), *file_lines(outcome)]
 
     # --- while the scan runs --------------------------------------------------------------------------------------
 
@@ -233,6 +234,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         return True
 
     def _finish_up(self, saved: int | None) -> None:
+        self._sum_up()
         echo, self._echo = self._echo, None
         if echo is None:
             return
@@ -244,10 +246,21 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
                     append_to_stream(channel.stream, {"last_index": saved - 1, "last_index_saved": saved - 1})
         echo.finish()
 
+    def _sum_up(self) -> None:
+        """Hits and spots of this acquisition, if it looked for them and the receivers still tell."""
+        assert self._run is not None
+        assert self._acquisition is not None
+        if self._state.processing.pipeline != "smx" or self._run.error is not None:
+            return
+        try:
+            self._run.outcome.hits = hit_summary(self._acquisition)
+        except Lima2Error as error:
+            _log.warning("%s: hits and spots cannot be summed up: %s", self.device.name, error)
+
     def _points_published(self) -> Iterator[int]:
         """How many frames each numeric stream has values of."""
         for channel in self.channels:
-            if channel.definition is not None and channel.definition.kind in ("scalar", "vector"):
+            if channel.definition is not None and channel.definition.kind in ("scalar", "vector", "hit_rate"):
                 yield len(channel.stream)
 
     # --- metadata -------------------------------------------------------------------------------------------------
@@ -256,20 +269,8 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         """Settings when the scan is prepared; what was received and lost at its end."""
         metadata: dict[str, Any] | None = super().get_acquisition_metadata(timing=timing)
         if timing == self.META_TIMING.END and self._run is not None and self._run.outcome.status is not None:
-            status = self._run.outcome.status
             metadata = metadata or {}
-            metadata["acquisition"] = {
-                "@NX_class": "NXcollection",
-                "uuid": self._run.outcome.uuid,
-                "frames_received": status.received,
-                "frames_lost": status.lost,
-                "images_processed": status.processed,
-                "images_invalid": status.invalid,
-                "images_saved": status.saved,
-                "exposure_time": self.request.expo_time,
-                "exposure_time@units": "s",
-                "trigger_mode": self.request.trigger,
-            }
+            metadata["acquisition"] = outcome_metadata(self._run.outcome, self.request)
         return metadata
 
 

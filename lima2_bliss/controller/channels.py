@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ from bliss.scanning.channel import AcquisitionChannel, LimaAcquisitionChannel
 from blissdata.redis_engine.encoding.numeric import NumericStreamEncoder
 
 from lima2_bliss.contract import StateError
-from lima2_bliss.publishing.streams import StreamDefinition
+from lima2_bliss.controller.counters import DetectorCounter
+from lima2_bliss.publishing.streams import PREVIEW_INDEX, StreamDefinition
 
 
 class _PublishedElsewhere:
@@ -48,6 +50,13 @@ class _PublishedElsewhere:
 class PublishedChannel(_PublishedElsewhere, AcquisitionChannel):
     """Numbers or vectors, one per frame."""
 
+    #: What readers are told in the info of the stream beside dtype, shape and unit.
+    more_info: Mapping[str, Any] = {}
+
+    @property
+    def info_dict(self) -> dict[str, Any]:
+        return {**super().info_dict, **self.more_info}
+
     def define(self, definition: StreamDefinition) -> None:
         """Dtype and shape of the points, once they are known."""
         self.definition = definition
@@ -56,19 +65,30 @@ class PublishedChannel(_PublishedElsewhere, AcquisitionChannel):
         self._encoder = NumericStreamEncoder(self._dtype, self._shape)
 
 
-class PreviewChannel(PublishedChannel):
-    """Small live images, a few per second, or the indices of their frames; only for readers of Redis."""
+class UnseenChannel(PublishedChannel):
+    """Only for readers of Redis: previews, spots, pixels of sparse frames.
+
+    Streams of bare numbers have points of one element, (1,): displays of BLISS expect of every number one value at each
+    point of the scan, and Flint fails on those it was not told of.
+    """
 
     echoed = False
-    group = "preview"
+
+    def define(self, definition: StreamDefinition) -> None:
+        """Dtype and shape of the points, once they are known."""
+        super().define(definition.model_copy(update={"shape": definition.shape or (1,)}))
+        self.definition = definition
 
     @property
     def file_only(self) -> bool:
-        """True has Flint leave this channel out: it shows the full images already, one tab is enough.
-
-        Not to be used for numbers: Flint fails on the points of a scalar stream that it was not told of.
-        """
+        """True has Flint leave this channel out."""
         return True
+
+
+class LiveChannel(PublishedChannel):
+    """Images now and then, for displays and readers of Redis; not in the scan file."""
+
+    echoed = False
 
 
 class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):
@@ -80,3 +100,31 @@ class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):
         self._dtype = np.dtype(definition.dtype)
         self._shape = definition.shape
         self._lima_info = lima_info
+
+
+Channel = PublishedChannel | PublishedImageChannel
+
+
+def make_channel(name: str, counter: DetectorCounter) -> Channel:
+    """The channel ``name`` of a counter; its dtype and shape are final once it is defined."""
+    channel: Channel
+    if counter.group == "images":
+        channel = PublishedImageChannel(name)
+    elif counter.unseen:
+        channel = UnseenChannel(name, counter.dtype, counter.shape, unit=counter.unit)
+        channel.group = counter.group
+    elif counter.group == "accumulated":
+        channel = LiveChannel(name, counter.dtype, counter.shape)
+        channel.group = counter.group
+    else:
+        channel = PublishedChannel(name, counter.dtype, counter.shape, unit=counter.unit)
+    channel.counter_name = counter.name
+    return channel
+
+
+def preview_index_channel(name: str) -> Channel:
+    """Which frames the previews show, for readers: no counter of its own."""
+    channel = UnseenChannel(name, np.dtype("int64"), (1,))
+    channel.group = "preview"
+    channel.counter_name = PREVIEW_INDEX
+    return channel

@@ -19,6 +19,7 @@ class Defaults(Parameters):
     acquisition: dict[str, Any] = Field(default_factory=dict)
     image: dict[str, Any] = Field(default_factory=dict)
     processing: dict[str, Any] = Field(default_factory=dict)
+    smx: dict[str, Any] = Field(default_factory=dict)
     saving: dict[str, Any] = Field(default_factory=dict)
     detector: dict[str, Any] = Field(default_factory=dict)
 

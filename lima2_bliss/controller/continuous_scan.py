@@ -31,6 +31,12 @@ class ImagesProgress(ScanProgress):
     def scan_new_callback(self) -> None:
         print(f"INFO: starting {self._scan}")  # noqa: T201 - as BLISS's own scans do
 
+    def scan_end_callback(self) -> None:
+        for master in self.acq_objects:
+            if isinstance(master, Lima2AcquisitionMaster):
+                for line in master.end_lines():
+                    print(f"INFO: {master.name}: {line}")  # noqa: T201
+
     def build_progress_message(self) -> str:
         """One line: state and images."""
         parts = [f"{self.scan_type}: {self.scan_state.name}"]

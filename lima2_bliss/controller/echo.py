@@ -11,11 +11,9 @@ from bliss.common.event import dispatcher
 from blissdata.redis_engine.exceptions import EndOfStream
 from blissdata.redis_engine.stream import Stream, StreamingClient
 
-from lima2_bliss.controller.channels import PublishedChannel, PublishedImageChannel
+from lima2_bliss.controller.channels import Channel, PublishedImageChannel
 
 _log = logging.getLogger(__name__)
-
-Channel = PublishedChannel | PublishedImageChannel
 
 #: Between two reads while the scan runs [s]: points are handed on in batches.
 PERIOD_S = 0.05

@@ -22,6 +22,7 @@ from lima2_bliss.contract.parameters import (
     Profiles,
     Rectangle,
     Saving,
+    SmxParameters,
     Statistics,
     Threads,
 )
@@ -33,6 +34,11 @@ from lima2_bliss.controller.settings_models import (
     ProcessingSettings,
     SavingSettings,
 )
+from lima2_bliss.controller.smx_parameters import check_smx, smx_parameters
+from lima2_bliss.controller.smx_settings import SmxSettings
+
+#: Parameters of any pipeline.
+PipelineParameters = LegacyParameters | SmxParameters
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class DetectorState:
     image: ImageSettings
     processing: ProcessingSettings
     saving: SavingSettings
+    smx: SmxSettings = field(default_factory=SmxSettings)
     detector: Mapping[str, Any] = field(default_factory=dict)
     rois: Mapping[str, StatisticsRoi] = field(default_factory=dict)
     profiles: Mapping[str, ProfileRoi] = field(default_factory=dict)
@@ -112,13 +119,48 @@ def _path(path: str | None) -> OptionalPath:
     return OptionalPath(enabled=path is not None, path=path or "")
 
 
-def processing_parameters(state: DetectorState, saving: Saving | None) -> LegacyParameters:
-    """Parameters of the pipeline; ``saving`` None saves no images."""
-    settings = state.processing
+def check_pipeline(name: str, state: DetectorState) -> None:
+    """`ParameterError` when the settings of detector ``name`` are not possible with the pipeline chosen."""
+    if state.processing.pipeline == "smx":
+        check_smx(name, state.smx, state.image, state.processing)
+
+
+def processing_parameters(state: DetectorState, saving: Saving | None) -> PipelineParameters:
+    """Parameters of the pipeline chosen; ``saving`` None saves nothing."""
+    if state.processing.pipeline == "smx":
+        return smx_parameters(state.smx, state.processing, _statistics(state), _profiles(state), saving)
+    return _legacy_parameters(state, saving)
+
+
+def pipeline_parameters(values: Mapping[str, Any]) -> PipelineParameters:
+    """The model of parameters that an acquisition was prepared with."""
+    smx = values.get("class_name") == SmxParameters.model_fields["class_name"].default
+    return SmxParameters.model_validate(values) if smx else LegacyParameters.model_validate(values)
+
+
+def image_section(processing: PipelineParameters) -> Saving:
+    """Where the full frames are saved."""
+    return processing.saving_dense if isinstance(processing, SmxParameters) else processing.saving
+
+
+def _statistics(state: DetectorState) -> Statistics:
     order = state.roi_order()
     rects = [roi.rectangle() for name in order if isinstance(roi := state.rois[name], RectRoi)]
     arcs = [roi.arc() for name in order if isinstance(roi := state.rois[name], ArcRoi)]
+    return Statistics(enabled=bool(order), rect_rois=rects, arc_rois=arcs)
+
+
+def _profiles(state: DetectorState) -> Profiles:
     profiles: Sequence[ProfileRoi] = list(state.profiles.values())
+    return Profiles(
+        enabled=bool(profiles),
+        rois=[profile.rectangle() for profile in profiles],
+        directions=[profile.direction for profile in profiles],
+    )
+
+
+def _legacy_parameters(state: DetectorState, saving: Saving | None) -> LegacyParameters:
+    settings = state.processing
     return LegacyParameters(
         fifo=Fifo(nb_fifo_frames=settings.nb_fifo_frames),
         buffers=Buffers(
@@ -129,12 +171,8 @@ def processing_parameters(state: DetectorState, saving: Saving | None) -> Legacy
         mask=_path(settings.mask),
         background=_path(settings.background),
         flatfield=_path(settings.flatfield),
-        statistics=Statistics(enabled=bool(order), rect_rois=rects, arc_rois=arcs),
-        profiles=Profiles(
-            enabled=bool(profiles),
-            rois=[profile.rectangle() for profile in profiles],
-            directions=[profile.direction for profile in profiles],
-        ),
+        statistics=_statistics(state),
+        profiles=_profiles(state),
         max_countrate_protection=CountrateProtection(
             enabled=settings.max_countrate is not None, max_countrate=settings.max_countrate or 100_000
         ),

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from lima2_bliss.contract import AcqState, Lima2Error, system_state
 from lima2_bliss.controller.metadata import detector_model
-from lima2_bliss.controller.scan_run import count_lines
+from lima2_bliss.controller.outcome import count_lines
 from lima2_bliss.controller.settings_models import (
     AcquisitionSettings,
     ImageSettings,
     ProcessingSettings,
     SavingSettings,
 )
+from lima2_bliss.controller.smx_report import smx_lines
 
 if TYPE_CHECKING:
     from lima2_bliss.controller.detector import Lima2Detector
+    from lima2_bliss.controller.parameters import DetectorState
 
 _FLIPS = {"left_right": "flipped left-right", "up_down": "flipped up-down", "both": "flipped left-right and up-down"}
 _ROTATIONS = {
@@ -102,6 +104,14 @@ def _devices(detector: Lima2Detector) -> list[str]:
     return lines
 
 
+def _processing(settings: DetectorState, info: Mapping[str, Any]) -> list[str]:
+    if settings.processing.pipeline == "legacy":
+        return [f"Processing: pipeline legacy: {processing_words(settings.processing)}"]
+    pixel = info.get("pixel_size")
+    size = (float(pixel["x"]), float(pixel["y"])) if pixel else None
+    return ["Processing: pipeline smx", *smx_lines(settings.smx, size)]
+
+
 def detector_report(detector: Lima2Detector) -> str:
     """State, devices, sizes, key settings, ROIs and the last acquisition, as lines of text."""
     info: dict[str, Any] = {}
@@ -118,13 +128,13 @@ def detector_report(detector: Lima2Detector) -> str:
         f"Detector:   {_size(detector.detector_shape())}{_pixel(info)}",
         f"Image:      {_size(detector.image_shape())}: {image_words(settings.image)}",
         f"Step scans: {step_words(settings.acquisition)}",
-        f"Processing: {processing_words(settings.processing)}",
+        *_processing(settings, info),
         f"Saving:     {saving_words(settings.saving)}",
         detector.roi_counters.__info__(),
         detector.roi_profiles.__info__(),
         "Last acquisition of this session:",
         *(f"  {line}" for line in count_lines(detector.last_outcome)),
-        f"Settings: {name}.acquisition, .image, .processing, .saving, .detector, .roi_counters, .roi_profiles;"
+        f"Settings: {name}.acquisition, .image, .processing, .smx, .saving, .detector, .roi_counters, .roi_profiles;"
         f" commands: {name}.commands",
     ]
     return "\n".join(lines)

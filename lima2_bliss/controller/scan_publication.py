@@ -9,34 +9,47 @@ from typing import Any, Literal
 from bliss.common.data_store import get_default_data_store
 
 from lima2_bliss.client import Acquisition
-from lima2_bliss.contract import FrameInfo, Lima2Error, error_from_json
-from lima2_bliss.contract.parameters import LegacyParameters
-from lima2_bliss.controller.channels import PublishedChannel, PublishedImageChannel
-from lima2_bliss.controller.parameters import DetectorState
+from lima2_bliss.contract import Lima2Error, error_from_json
+from lima2_bliss.contract.parameters import SmxParameters
+from lima2_bliss.controller.channels import Channel
+from lima2_bliss.controller.parameters import DetectorState, PipelineParameters, image_section, pipeline_parameters
 from lima2_bliss.publishing.job import PublishJob, ReceiverAddress, StreamTarget
-from lima2_bliss.publishing.lima_info import lima_info, saved_files
+from lima2_bliss.publishing.lima_info import SPARSE_FILES, lima_info, saved_files, saved_sparse_files
 from lima2_bliss.publishing.publisher_client import PublisherClient
-from lima2_bliss.publishing.streams import StreamDefinition, legacy_streams, rows_per_frame
+from lima2_bliss.publishing.smx_streams import NB_SPARSE
+from lima2_bliss.publishing.streams import StreamDefinition, pipeline_streams, row_counts, rows_per_frame
 
 _log = logging.getLogger(__name__)
 
 
 def stream_definitions(
-    state: DetectorState, processing: LegacyParameters, frame: FrameInfo
+    state: DetectorState, processing: PipelineParameters, acquisition: Acquisition
 ) -> dict[str, StreamDefinition]:
-    """All streams that a scan with these settings can have, by counter name."""
-    streams = legacy_streams(processing, frame, state.roi_order(), list(state.profiles))
+    """All streams that a scan with these settings can have, by counter name; the acquisition is prepared."""
+    streams = pipeline_streams(
+        processing,
+        acquisition.frame_info,
+        state.roi_order(),
+        list(state.profiles),
+        nb_bins=_number_of_bins(acquisition),
+    )
     return {stream.name: stream for stream in streams}
 
 
-def frames_kept(processing: LegacyParameters, acquisition: Acquisition) -> int:
+def _number_of_bins(acquisition: Acquisition) -> int:
+    """Radial bins of the background as the receivers have them; 0 when the pipeline has none."""
+    source = acquisition.status().receivers[0].pipeline.sources.get("sparse_frame")
+    return 0 if source is None else int(source.frame_info.get("nb_bins", 0))
+
+
+def frames_kept(processing: PipelineParameters, acquisition: Acquisition) -> int:
     """Images that stay readable on the receivers together."""
     return processing.buffers.nb_frames_buffer * acquisition.topology.receivers
 
 
-def publish_job(acquisition: Acquisition, channels: Sequence[PublishedChannel | PublishedImageChannel]) -> PublishJob:
+def publish_job(acquisition: Acquisition, channels: Sequence[Channel]) -> PublishJob:
     """The job that fills the streams of these channels."""
-    processing = LegacyParameters.model_validate(acquisition.processing_parameters)
+    processing = pipeline_parameters(acquisition.processing_parameters)
     names = [receiver.name for receiver in acquisition.status().receivers]
     targets = [
         StreamTarget(definition=channel.definition, key=channel.stream.key)
@@ -52,24 +65,34 @@ def publish_job(acquisition: Acquisition, channels: Sequence[PublishedChannel | 
         ],
         block=acquisition.topology.block,
         nb_frames=acquisition.nb_frames,
-        rows_per_frame=rows_per_frame(processing),
+        rows_per_frame=rows_per_frame(processing, _number_of_bins(acquisition)),
+        row_counts=row_counts(processing),
         streams=targets,
         saved=_saved_by(processing, acquisition),
     )
 
 
-def _saved_by(processing: LegacyParameters, acquisition: Acquisition) -> Literal["none", "receiver_files", "master"]:
-    if not processing.saving.enabled:
+def _saved_by(processing: PipelineParameters, acquisition: Acquisition) -> Literal["none", "receiver_files", "master"]:
+    if not image_section(processing).enabled:
         return "none"
     return "receiver_files" if acquisition.topology.receivers == 1 else "master"
 
 
 def image_description(acquisition: Acquisition, server: str, offset: int, kept: int) -> dict[str, Any]:
     """``lima_info`` of the image stream: the image device, and the files if images are saved."""
-    saving = LegacyParameters.model_validate(acquisition.processing_parameters).saving
+    saving = image_section(pipeline_parameters(acquisition.processing_parameters))
     receivers, nb_frames = acquisition.topology.receivers, acquisition.nb_frames
     files = saved_files(saving.layout(), receivers, nb_frames) if saving.enabled else None
     return lima_info(server, kept, nb_frames, offset, files)
+
+
+def more_info(name: str, acquisition: Acquisition) -> dict[str, Any]:
+    """What the info of stream ``name`` has beside dtype, shape and unit."""
+    processing = pipeline_parameters(acquisition.processing_parameters)
+    if name != NB_SPARSE or not isinstance(processing, SmxParameters) or not processing.saving_sparse.enabled:
+        return {}
+    layout, receivers = processing.saving_sparse.layout(), acquisition.topology.receivers
+    return {SPARSE_FILES: saved_sparse_files(layout, receivers, acquisition.nb_frames)}
 
 
 class ScanPublication:
@@ -79,7 +102,7 @@ class ScanPublication:
         self,
         publisher: PublisherClient,
         acquisition: Acquisition,
-        channels: Sequence[PublishedChannel | PublishedImageChannel],
+        channels: Sequence[Channel],
     ) -> None:
         self._publisher = publisher
         self._job = publish_job(acquisition, channels)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.contract.parameters import Parameters, TriggerMode, parse
+from lima2_bliss.controller.settings_models import AcquisitionSettings
 
 #: The trigger words of LImA 1 scans: (mode, one trigger starts all frames).
 _LIMA1_TRIGGERS: Mapping[str, tuple[TriggerMode, bool]] = {
@@ -57,6 +58,21 @@ class ScanRequest:
     @property
     def endless(self) -> bool:
         return self.nb_images == 0
+
+
+def step_parameters(
+    settings: AcquisitionSettings, scan_params: Mapping[str, Any], acq_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``acq_params`` of a step scan, filled up from the settings: ``frames_per_point`` images at each point."""
+    per_point = acq_params.get("acq_frames_per_point", settings.frames_per_point)
+    npoints = scan_params.get("npoints", 1)
+    return {
+        "acq_nb_frames": acq_params.get("acq_nb_frames", npoints * per_point),
+        "acq_expo_time": acq_params.get("acq_expo_time", scan_params.get("count_time", 1.0)),
+        "acq_trigger_mode": acq_params.get("acq_trigger_mode", settings.step_trigger),
+        "acq_frames_per_point": per_point,
+        "acq_wait_each_point": acq_params.get("acq_wait_each_point", True),
+    }
 
 
 def scan_request(name: str, acq_params: Mapping[str, Any]) -> ScanRequest:

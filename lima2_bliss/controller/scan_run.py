@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import gevent
@@ -14,6 +13,7 @@ import gevent.event
 
 from lima2_bliss.client import Acquisition, AcquisitionStatus
 from lima2_bliss.contract import DeviceTimeoutError, Lima2Error, StateError
+from lima2_bliss.controller.outcome import Outcome
 from lima2_bliss.controller.scan_request import ScanRequest
 
 _log = logging.getLogger(__name__)
@@ -45,17 +45,6 @@ class Publishing(Protocol):
 
     def abort(self, why: str) -> None:
         """Give up; never raises."""
-
-
-@dataclass
-class Outcome:
-    """What the last acquisition gave, for the user to see."""
-
-    uuid: str = ""
-    expected: int = 0
-    status: AcquisitionStatus | None = None
-    files: dict[str, Path] = field(default_factory=dict)
-    error: str = ""
 
 
 class ScanRun:
@@ -298,20 +287,3 @@ class ScanRun:
         publishing, self._publishing = self._publishing, None
         if publishing is not None:
             publishing.abort(why)
-
-
-def count_lines(outcome: Outcome) -> Sequence[str]:
-    """The last acquisition as lines for `__info__`."""
-    status = outcome.status
-    if status is None:
-        return ["none"]
-    expected = f"of {outcome.expected}" if outcome.expected else "until stopped"
-    # a receiver that was killed has taken its unfinished file with it: what counts then is what can be read
-    saved = status.readable if outcome.files or outcome.error else status.saved
-    lines = [f"{status.processed} images processed {expected}, {saved} saved"]
-    faults = {"frames lost": status.lost, "frames invalid": status.invalid}
-    lines[0] += "".join(f", {number} {what}" for what, number in faults.items() if number) or ", none lost"
-    lines += [f"file: {path}" for path in outcome.files.values()]
-    if outcome.error:
-        lines.append(f"error: {outcome.error}")
-    return lines

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from lima2_bliss.contract.geometry import Flip, Rotation
 from lima2_bliss.contract.parameters import Compression, FileExistsPolicy, Parameters
 
+Pipeline = Literal["legacy", "smx"]
+
 _ROTATIONS: dict[int, Rotation] = {0: "none", 90: "90cw", 180: "180", 270: "90ccw", -90: "90ccw"}
 
 
@@ -65,6 +67,7 @@ class ImageSettings(Parameters):
 class ProcessingSettings(Parameters):
     """What the receivers do with each frame."""
 
+    pipeline: Pipeline = Field("legacy", description="legacy: images and ROIs; smx: also spots and hits, see .smx")
     accumulation: int = Field(
         1, ge=1, le=1_000_000, description="exposures summed into one image; the count time is shared between them"
     )

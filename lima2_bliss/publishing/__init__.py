@@ -6,13 +6,23 @@ publisher process is `server`. Here are the words they share.
 
 from lima2_bliss.publishing.job import Budget, Limits, PublishJob, ReceiverAddress, StreamTarget
 from lima2_bliss.publishing.publication_status import PublicationStatus
-from lima2_bliss.publishing.streams import StreamDefinition, legacy_streams, rows_per_frame
+from lima2_bliss.publishing.streams import (
+    StreamDefinition,
+    legacy_streams,
+    pipeline_streams,
+    row_counts,
+    rows_per_frame,
+    smx_streams,
+)
 
 __all__ = [
     # streams
     "StreamDefinition",
     "legacy_streams",
+    "pipeline_streams",
+    "row_counts",
     "rows_per_frame",
+    "smx_streams",
     # jobs and their status
     "Budget",
     "Limits",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from lima2_bliss.publishing.streams import StreamDefinition
+from lima2_bliss.publishing.stream_definition import StreamDefinition
 
 
 def _encoding_module(name: str) -> Any:

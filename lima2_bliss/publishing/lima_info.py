@@ -14,6 +14,8 @@ from lima2_bliss.contract import FileLayout, ParameterError
 
 PROTOCOL_VERSION = 1
 FILE_FORMAT = "hdf5"
+#: Key of `saved_sparse_files` in the info of a stream.
+SPARSE_FILES = "sparse_files"
 #: ``frame_per_file`` of a master file whose length is not known beforehand.
 ENDLESS_FRAMES_PER_FILE = 2**31 - 1
 
@@ -40,6 +42,13 @@ def saved_files(layout: FileLayout, nb_receivers: int, nb_frames: int) -> dict[s
         "file_offset": 0,
         "file_format": FILE_FORMAT,
     }
+
+
+def saved_sparse_files(layout: FileLayout, nb_receivers: int, nb_frames: int) -> dict[str, Any]:
+    """Where sparse frames are saved, for the info of stream ``nb_sparse`` under `SPARSE_FILES`: readers go on there
+    with what Redis has no room for. Arguments as of `saved_files`."""
+    files = saved_files(layout, nb_receivers, nb_frames)
+    return {**files, "data_path": layout.sparse_path, "frame_per_acquisition": nb_frames}
 
 
 def lima_info(

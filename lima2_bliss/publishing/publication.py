@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import numpy as np
 
 from lima2_bliss.contract import AcquisitionError, DeviceTimeoutError, Lima2Error, ProtocolError
 from lima2_bliss.contract.records import FRAME_EVENT_STREAM
 from lima2_bliss.contract.wire import PipelineStatus
+from lima2_bliss.publishing.accumulated_task import AccumulatedTask
+from lima2_bliss.publishing.image_progress import ImageProgress
 from lima2_bliss.publishing.job import PublishJob
+from lima2_bliss.publishing.live_task import LiveTask
 from lima2_bliss.publishing.merger import MergedRows, RowMerger
 from lima2_bliss.publishing.preview_task import PreviewTask
 from lima2_bliss.publishing.publication_status import FINAL_STATES, PublicationState, PublicationStatus
@@ -23,29 +26,35 @@ _log = logging.getLogger(__name__)
 
 #: Rows of one receiver that may wait in memory before its reader pauses (the receiver's log keeps the rest).
 MAX_WAITING_BYTES = 64 << 20
-#: Shortest time between two entries of the image stream: it is a status, only the newest counts.
-IMAGE_PERIOD_S = 0.01
 #: How often time limits are looked at when nothing happens.
 _LOOK_S = 0.25
-_LAST_PREVIEW_S = 1.5
+_LAST_IMAGES_S = 1.5
 _MAX_WARNINGS = 20
 
 
 class Publication:
     """Publishes what ``job`` says from `start` until `finish`, `abort` or an error; see `status`.
 
-    ``connect(rank)`` opens a connection to a receiver (called in the thread that uses it).
+    ``connect(rank)`` opens a connection to a receiver (called in the thread that uses it). ``given_up`` are keys of
+    streams that earlier acquisitions of the scan gave up.
     """
 
-    def __init__(self, job: PublishJob, connect: Callable[[int], RowConnection]) -> None:
+    def __init__(
+        self, job: PublishJob, connect: Callable[[int], RowConnection], given_up: set[str] | None = None
+    ) -> None:
         self.job = job
-        self._merger = RowMerger(job.dispatch(), job.rows_per_frame)
-        self._writer = RowWriter(job, self._warn, self._pause, self._memory_given_up)
+        self._merger = RowMerger(job.dispatch(), *job.rows_to_read())
+        self._optional = job.optional_rows()
+        given_up = set() if given_up is None else given_up
+        self._writer = RowWriter(job, self._warn, self._pause, self._memory_given_up, given_up)
         self._readers = [ReceiverReader(job, rank, connect, self) for rank in range(len(job.receivers))]
-        self._preview = PreviewTask(job, connect, self._newest, self._warn) if job.of_kind("preview") else None
-        self._has_image = bool(job.of_kind("image"))
+        self._live: list[LiveTask] = []
+        if job.of_kind("preview"):
+            self._live.append(PreviewTask(job, connect, self._newest, self._warn))
+        if job.of_kind("accumulated"):
+            self._live.append(AccumulatedTask(job, connect, self._newest_of, self._warn))
+        self._image = ImageProgress(job)
         self._condition = threading.Condition()
-        self._fresh: list[tuple[int, dict[str, np.ndarray]]] = []
         self._news = False
         self._statuses: list[PipelineStatus | None] = [None] * len(job.receivers)
         self._ended: dict[int, Lima2Error | None] = {}
@@ -58,10 +67,7 @@ class Publication:
         self._warnings: list[str] = []
         self._lag_s = 0.0
         self._finish_at: float | None = None
-        self._told_saved = 0
         self._progress_at = time.monotonic()
-        self._image_sent = (-1, -1)
-        self._image_due = 0.0
         self._thread = threading.Thread(target=self._run, name=f"publish-{job.uuid[:8]}", daemon=True)
 
     # --- from any thread ----------------------------------------------------------------------------------------
@@ -71,14 +77,14 @@ class Publication:
         self._thread.start()
         for reader in self._readers:
             reader.start()
-        if self._preview is not None:
-            self._preview.start()
+        for task in self._live:
+            task.start()
 
     def finish(self, saved: int | None = None) -> None:
         """End once all rows are written; ``saved`` frames of the acquisition can be read from the job's files."""
         with self._condition:
             self._finish_at = self._progress_at = time.monotonic()
-            self._told_saved = max(saved or 0, self._told_saved)
+            self._image.told_saved = max(saved or 0, self._image.told_saved)
             if self._state in ("waiting", "running"):
                 self._state = "draining"
                 self._revision += 1
@@ -96,16 +102,15 @@ class Publication:
         until = time.monotonic() + timeout_s
         self._thread.join(timeout_s)
         ended = [reader.join(max(until - time.monotonic(), 0.0)) for reader in self._readers]
-        if self._preview is not None:
-            ended.append(self._preview.join(max(until - time.monotonic(), 0.0)))
+        ended += [task.join(max(until - time.monotonic(), 0.0)) for task in self._live]
         return all(ended) and not self._thread.is_alive()
 
     def status(self, full: bool = True) -> PublicationStatus:
         """State and counts now; the count of each stream only when ``full``."""
         with self._condition:
             published = self._writer.positions if full else {}
-            if full and self._preview is not None:
-                published |= self._preview.positions
+            for task in self._live if full else ():
+                published |= task.positions
             return PublicationStatus(
                 uuid=self.job.uuid,
                 revision=self._revision,
@@ -115,8 +120,9 @@ class Publication:
                 complete=self._complete,
                 received=[self._merger.frames(rank) for rank in range(len(self._readers))],
                 waiting=self._merger.waiting_frames,
-                last_index_saved=self._image_sent[1],
-                previews=0 if self._preview is None else self._preview.published,
+                last_index_saved=self._image.last_index_saved,
+                previews=sum(task.published for task in self._live if isinstance(task, PreviewTask)),
+                stopped=dict(self._writer.stopped),
                 published=published,
                 lag_s=round(self._lag_s, 6),
                 warnings=list(self._warnings),
@@ -145,13 +151,17 @@ class Publication:
 
     # --- from the threads of readers and preview ------------------------------------------------------------------
 
-    def rows_came(self, rank: int, status: PipelineStatus, rows: dict[str, np.ndarray]) -> None:
-        """Rows of a receiver, and how it is."""
+    def rows_came(
+        self, rank: int, status: PipelineStatus, rows: dict[str, np.ndarray], gone: Collection[str]
+    ) -> set[str]:
+        """Rows of a receiver, and how it is; the streams to ask it for next."""
         with self._condition:
             self._statuses[rank] = status
-            if rows:
-                self._fresh.append((rank, rows))
+            for name in gone:
+                self._merger.drop(name)
+            self._merger.add(rank, rows)
             self._notify()
+            return self._merger.lagging(rank)
 
     def receiver_ended(self, rank: int, error: Lima2Error | None) -> None:
         """A receiver has given all its rows, or has failed."""
@@ -167,8 +177,7 @@ class Publication:
         """Return when further rows of ``rank`` may come."""
 
         def room() -> bool:
-            fresh = sum(chunk.nbytes for who, rows in self._fresh if who == rank for chunk in rows.values())
-            return self._over or fresh + self._merger.waiting_bytes(rank) < MAX_WAITING_BYTES
+            return self._over or self._merger.waiting_bytes(rank) < MAX_WAITING_BYTES
 
         with self._condition:
             while not room():
@@ -176,6 +185,10 @@ class Publication:
 
     def _newest(self) -> int:
         return self._rows - 1
+
+    def _newest_of(self, source: str) -> list[int]:
+        sources = [None if status is None else status.sources.get(source) for status in self._statuses]
+        return [-1 if status is None else status.last_index for status in sources]
 
     def _warn(self, text: str) -> None:
         _log.warning("%s: %s", self.job.uuid, text)
@@ -208,8 +221,8 @@ class Publication:
             self._writer.attach()
             while not self._step():
                 pass
-            if self._preview is not None:
-                self._preview.finish(_LAST_PREVIEW_S)
+            for task in self._live:
+                task.finish(_LAST_IMAGES_S)
         except Lima2Error as caught:
             error = caught
             self._last_status()
@@ -219,12 +232,11 @@ class Publication:
         finally:
             for reader in self._readers:
                 reader.stop()
-            if self._preview is not None:
-                self._preview.stop()
+            for task in self._live:
+                task.stop()
             self._writer.close()
         with self._condition:
             self._fail(error)
-            self._fresh.clear()
             self._state = "done" if self._error is None else "failed"
             self._revision += 1
             self._notify()
@@ -242,8 +254,10 @@ class Publication:
         if merged is not None:
             self._publish(merged)
         self._writer.check_memory()
-        if self._preview is not None:
-            self._preview.memory_tight = self._writer.memory_tight
+        self._drop_stopped()
+        for task in self._live:
+            task.memory_tight = self._writer.memory_tight
+            task.nudge()
         ended = self._look_at_end()
         self._publish_image(last=ended)
         return ended
@@ -254,27 +268,28 @@ class Publication:
             self._news = False
             if self._aborted is not None:
                 raise self._aborted
-            for rank, rows in self._fresh:
-                self._merger.add(rank, rows)
-            self._fresh.clear()
             merged = self._merger.take(self._writer.max_frames)
             if merged is not None and self._merger.contiguous > self._merger.merged:
                 self._news = True
             return merged
 
     def _patience_s(self) -> float:
-        if self._image_status() == self._image_sent:
-            return _LOOK_S
-        return min(max(self._image_due - time.monotonic(), 0.0), _LOOK_S)
+        return self._image.wait_s(self._rows, self._statuses[0], _LOOK_S)
+
+    def _drop_stopped(self) -> None:
+        """Rows that are not published any more are neither asked for nor waited for."""
+        going_on = {family.source for family in self._writer.families}
+        with self._condition:
+            for name in self._optional - going_on:
+                self._merger.drop(name)
 
     def _publish(self, merged: MergedRows) -> None:
-        status = self._image_status(merged.first + merged.count)
-        due = self._has_image and time.monotonic() >= self._image_due
-        self._writer.write_rows(merged, _entry(status) if due else None)
+        entry = self._image.next_entry(merged.first + merged.count, self._statuses[0])
+        self._writer.write_rows(merged, entry)
         if self._writer.truncated:
             return
-        if due:
-            self._image_was_sent(status)
+        if entry is not None:
+            self._image.written(entry)
         last_ns = int(merged.rows[FRAME_EVENT_STREAM]["received_ns"][-1, 0]) if FRAME_EVENT_STREAM in merged.rows else 0
         with self._condition:
             self._rows = merged.first + merged.count
@@ -284,29 +299,12 @@ class Publication:
                 self._state = "running"
                 self._revision += 1
             self._condition.notify_all()
-        if self._preview is not None:
-            self._preview.nudge()
-
-    def _image_status(self, rows: int | None = None) -> tuple[int, int]:
-        """(last_index, last_index_saved) over the scan."""
-        rows = self._rows if rows is None else rows
-        saved = 0
-        status = self._statuses[0]
-        if self.job.saved == "receiver_files" and status is not None:
-            saved = status.saved_contiguous
-        elif self.job.saved == "master":
-            saved = self._told_saved
-        return self.job.first_frame + rows - 1, self.job.first_frame + min(saved, rows) - 1
 
     def _publish_image(self, last: bool) -> None:
-        status = self._image_status()
-        if self._has_image and status != self._image_sent and (last or time.monotonic() >= self._image_due):
-            self._writer.write_image(_entry(status))
-            self._image_was_sent(status)
-
-    def _image_was_sent(self, status: tuple[int, int]) -> None:
-        self._image_sent = status
-        self._image_due = time.monotonic() + IMAGE_PERIOD_S
+        entry = self._image.next_entry(self._rows, self._statuses[0], last)
+        if entry is not None:
+            self._writer.write_image(entry)
+            self._image.written(entry)
 
     def _look_at_end(self) -> bool:
         with self._condition:
@@ -350,7 +348,3 @@ class Publication:
     def _memory_given_up(self) -> bool:
         since = self._finish_at
         return since is not None and time.monotonic() - since > self.job.limits.memory_timeout_s
-
-
-def _entry(status: tuple[int, int]) -> dict[str, int]:
-    return {"last_index": status[0], "last_index_saved": status[1]}

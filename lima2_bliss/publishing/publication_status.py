@@ -30,6 +30,10 @@ class PublicationStatus(Parameters):
     last_index_saved: int = -1
     previews: int = 0
     published: dict[str, int] = Field(default_factory=dict, description="points per stream (not in a short status)")
+    stopped: dict[str, int] = Field(
+        default_factory=dict,
+        description="result streams that are not published any more, and how many frames of the scan were",
+    )
     lag_s: float = Field(0.0, description="last byte of a frame on its receiver to its row in Redis, last batch")
     warnings: list[str] = Field(default_factory=list)
     error: str = ""

@@ -30,6 +30,8 @@ class Publisher:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._connect = connect or self._connect_by_zmq
         self._publications: dict[str, Publication] = {}
+        #: Keys of streams that were given up: the next acquisition of the scan must not go on behind the gap.
+        self._given_up: set[str] = set()
         self._lock = threading.Lock()
 
     def _connect_by_zmq(self, job: PublishJob, rank: int) -> RowConnection:
@@ -49,7 +51,9 @@ class Publisher:
                 )
             for uuid in ended[: max(len(ended) - MAX_KEPT + 1, 0)]:
                 del self._publications[uuid]
-            publication = Publication(job, partial(self._connect, job))
+            known = [job, *(publication.job for publication in self._publications.values())]
+            self._given_up.intersection_update(target.key for each in known for target in each.streams)
+            publication = Publication(job, partial(self._connect, job), self._given_up)
             self._publications[job.uuid] = publication
         publication.start()
 

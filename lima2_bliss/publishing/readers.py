@@ -8,6 +8,8 @@ Works with blissdata 1.1.4 and 2.x::
         print(batch.first, batch["roi1_sum"])
     for index, frame in detector.frames():
         ...
+    for spots in detector.follow_spots():
+        print(len(spots.of_hits()), "hits with", len(spots.of_hits().table), "spots")
 """
 
 from __future__ import annotations
@@ -16,15 +18,22 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import h5py
 import hdf5plugin  # noqa: F401 - frames may be compressed with its filters
 import numpy as np
 
-from lima2_bliss.contract import DeviceTimeoutError, NoLongerAvailableError, NotAvailableError
+from lima2_bliss.contract import (
+    DeviceTimeoutError,
+    NoLongerAvailableError,
+    NotAvailableError,
+    SparseFrame,
+    SparseInfo,
+)
 from lima2_bliss.publishing.blissdata_access import EndOfStream, PointCursor
-from lima2_bliss.publishing.streams import (
+from lima2_bliss.publishing.common_streams import (
     FRAME_FLAGS,
     FRAME_INDEX,
     IMAGE,
@@ -33,6 +42,11 @@ from lima2_bliss.publishing.streams import (
     STATISTICS,
     TIMESTAMP,
 )
+from lima2_bliss.publishing.lima_info import SPARSE_FILES
+from lima2_bliss.publishing.smx_reader import SmxReader
+from lima2_bliss.publishing.smx_streams import IS_HIT, NB_PEAKS, NB_SPARSE
+from lima2_bliss.publishing.sparse_places import SparsePlaces, saved_place
+from lima2_bliss.publishing.spots import Spots
 
 _LOOK_S = 0.02
 
@@ -52,9 +66,13 @@ class Batch:
 
 
 class DetectorData:
-    """The streams ``<detector>:...`` of a blissdata scan."""
+    """The streams ``<detector>:...`` of a blissdata scan.
 
-    def __init__(self, scan: Any, detector: str) -> None:
+    ``sparse_file``: the file of the scan's sparse frames (a master, or that of the only receiver), for what Redis has
+    no room for; without it, the one that the scan names. Use as context manager, or `close`, when it reads files.
+    """
+
+    def __init__(self, scan: Any, detector: str, sparse_file: str | Path | None = None) -> None:
         self.detector = detector
         self._streams: dict[str, Any] = {
             name.rpartition(":")[2]: stream for name, stream in scan.streams.items() if name.startswith(f"{detector}:")
@@ -64,6 +82,19 @@ class DetectorData:
             raise NotAvailableError(
                 f"the scan has no streams of detector {detector!r}; it has streams of: {', '.join(names) or 'nothing'}"
             )
+        counts = self._streams.get(NB_SPARSE)
+        where = sparse_file or (None if counts is None else counts.info.get(SPARSE_FILES))
+        self._smx = SmxReader(self.stream, set(self._streams), SparsePlaces(where))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file of sparse frames, if one is open."""
+        self._smx.close()
 
     @property
     def names(self) -> list[str]:
@@ -130,6 +161,39 @@ class DetectorData:
                 yield Batch(first, {name: _take(waiting[name], together - first) for name in names})
                 first = together
 
+    def hits(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Table of the frames from ``start`` to before ``stop`` (of those published so far): ``frame`` (index in the
+        scan), ``frame_flags``, ``nb_peaks``, ``is_hit``, ``hit_rate``."""
+        return self._smx.hits(start, stop)
+
+    def follow_hits(self, timeout_s: float = 30.0) -> Iterator[np.ndarray]:
+        """Parts of the table of `hits` as they come, until the scan ends."""
+        for batch in self.follow(self._smx.hit_names, timeout_s):
+            yield self._smx.hits(batch.first, batch.first + len(batch))
+
+    def spots(self, start: int = 0, stop: int | None = None) -> Spots:
+        """Spots of the frames from ``start`` to before ``stop`` (of those published so far).
+
+        Those that Redis has no room for come from the files of sparse frames; an error says when there are none.
+        """
+        return self._smx.spots(start, stop)
+
+    def follow_spots(self, timeout_s: float = 30.0) -> Iterator[Spots]:
+        """Spots as they come, some frames at a time, until the scan ends."""
+        for batch in self.follow([NB_PEAKS, IS_HIT], timeout_s):
+            yield self._smx.spots(batch.first, batch.first + len(batch))
+
+    def sparse_frame(self, index: int) -> SparseFrame:
+        """Sparse frame by its index in the scan, from Redis as far as that had room, else from the files.
+
+        `densify` makes an image of it. Background and spots that are neither published nor saved are empty.
+        """
+        return self._smx.sparse_frame(index)
+
+    def sparse_info(self) -> SparseInfo:
+        """Mask, radii and normalization that `densify` needs, from the file of the sparse frames."""
+        return self._smx.info()
+
     def frames(
         self, start: int = 0, stop: int | None = None, timeout_s: float = 30.0
     ) -> Iterator[tuple[int, np.ndarray]]:
@@ -185,15 +249,6 @@ class DetectorData:
         images, indices = self.stream(PREVIEW), self.stream(PREVIEW_INDEX)
         count = min(len(images), len(indices))
         return (int(indices[count - 1][0]), np.asarray(images[count - 1])) if count else None
-
-
-def saved_place(info: Mapping[str, Any], index: int) -> tuple[str, int]:
-    """(file, place in its dataset) of a frame of the scan, after its image stream's ``lima_info``."""
-    per_acquisition, per_file = int(info["frame_per_acquisition"]), int(info["frame_per_file"])
-    acquisition, frame = divmod(index, per_acquisition) if per_acquisition else (0, index)
-    number, place = divmod(frame, per_file)
-    number += acquisition * -(-per_acquisition // per_file) + int(info["file_offset"])
-    return str(info["file_path"]) % number, place
 
 
 def _take(chunks: list[np.ndarray], count: int) -> np.ndarray:

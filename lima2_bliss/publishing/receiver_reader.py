@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from lima2_bliss.contract import AcquisitionError, Lima2Error, ProtocolError, error_from_json
 from lima2_bliss.contract.wire import PipelineStatus
 from lima2_bliss.publishing.job import PublishJob
+from lima2_bliss.publishing.receiver_rows import ReceivedRows
 
 _log = logging.getLogger(__name__)
 
@@ -24,16 +25,21 @@ class RowConnection(Protocol):
     """What a reader needs of a receiver's access server (`ReceiverRows`)."""
 
     def ask_rows(self, uuid: str, positions: dict[str, int], seen: int, wait_ms: int) -> None: ...
-    def rows(self) -> tuple[PipelineStatus, dict[str, np.ndarray]]: ...
+    def rows(self, without: Collection[str] = ()) -> ReceivedRows: ...
     def frame(self, uuid: str, source: str, index: int) -> tuple[int, np.ndarray]: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
 
 
 class RowListener(Protocol):
-    """Who takes the rows. Called from the reader's thread."""
+    """Who takes the rows. Called from the reader's thread.
 
-    def rows_came(self, rank: int, status: PipelineStatus, rows: dict[str, np.ndarray]) -> None: ...
+    ``rows_came`` gives the streams to ask for next; rows of ``gone`` ones come no more.
+    """
+
+    def rows_came(
+        self, rank: int, status: PipelineStatus, rows: dict[str, np.ndarray], gone: Collection[str]
+    ) -> set[str]: ...
     def receiver_ended(self, rank: int, error: Lima2Error | None) -> None: ...
     def wait_for_room(self, rank: int) -> None: ...
 
@@ -87,22 +93,27 @@ class ReceiverReader:
         self._listener.receiver_ended(self._rank, error)
 
     def _read(self, receiver: RowConnection) -> Lima2Error | None:
-        positions = dict.fromkeys(self._job.rows_per_frame, 0)
-        uuid = self._job.uuid
+        fixed, counted = self._job.rows_to_read()
+        positions = dict.fromkeys([*fixed, *counted], 0)
+        optional = self._job.optional_rows()
+        uuid, asked = self._job.uuid, set(positions)
         receiver.ask_rows(uuid, positions, -1, 0)
         ended = False
         while not self._stop.is_set():
-            status, rows = receiver.rows()
-            rows = {name: chunk for name, chunk in rows.items() if name in positions and len(chunk)}
+            came = receiver.rows(optional)
+            status, rows = came.status, {name: rows for name, rows in came.rows.items() if name in asked and len(rows)}
             for name, chunk in rows.items():
                 positions[name] += len(chunk)
-            if ended and not rows:
-                self._listener.rows_came(self._rank, status, rows)
+            for name in came.gone:
+                positions.pop(name, None)
+            wanted = self._listener.rows_came(self._rank, status, rows, came.gone)
+            wanted &= set(positions)
+            if ended and not rows and wanted <= asked:
                 return self._verdict(status)
-            # asked before the rows are handed over, so that the receiver never waits for us
-            ended = status.state in ENDED_STATES
-            receiver.ask_rows(uuid, positions, status.revision, 0 if ended else POLL_MS)
-            self._listener.rows_came(self._rank, status, rows)
+            # asked before there is room for the answer, so that the receiver rarely waits for us
+            ended, asked = status.state in ENDED_STATES, wanted
+            waiting = {name: positions[name] for name in asked}
+            receiver.ask_rows(uuid, waiting, status.revision, 0 if ended else POLL_MS)
             self._listener.wait_for_room(self._rank)
         return None
 

@@ -6,7 +6,8 @@ Used from plain threads, one each. A receiver that dies is noticed at once by it
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -24,11 +25,21 @@ from lima2_bliss.contract.wire import (
     decode_reply,
     decode_rows,
     encode_request,
+    gone_streams,
 )
 from lima2_bliss.publishing.job import ReceiverAddress
 
 _HEARTBEAT_MS = 1000
 _HEARTBEAT_TIMEOUT_MS = 3000
+
+
+@dataclass(frozen=True)
+class ReceivedRows:
+    """How a receiver is, further rows by stream, and the streams whose rows at the asked position it has dropped."""
+
+    status: PipelineStatus
+    rows: dict[str, np.ndarray]
+    gone: frozenset[str] = frozenset()
 
 
 class ReceiverRows:
@@ -78,10 +89,12 @@ class ReceiverRows:
             wait_ms / 1000,
         )
 
-    def rows(self) -> tuple[PipelineStatus, dict[str, np.ndarray]]:
-        """The answer to `ask_rows`."""
+    def rows(self, without: Collection[str] = ()) -> ReceivedRows:
+        """The answer to `ask_rows`; `NoLongerAvailableError` when the receiver has dropped rows that were asked for,
+        unless they are of streams ``without`` which the caller can do."""
         reply, parts = self._answer()
-        return read_status(reply, self.address.name), decode_rows(reply, parts)
+        rows = decode_rows(reply, parts, without)
+        return ReceivedRows(read_status(reply, self.address.name), rows, frozenset(gone_streams(reply)))
 
     def frame(self, uuid: str, source: str, index: int) -> tuple[int, np.ndarray]:
         """(global index, pixels of shape (channels, height, width)) of a frame; -1 is the newest."""

@@ -169,3 +169,11 @@ def test_the_file_of_a_frame_is_the_one_the_layout_says(tmp_path_factory, index,
     write_file(saving, receiver, local // per_file, frames, [0] * per_file)
     assert (read_saved_frame(saving, dispatch, index) == index).all()
     assert read_saved_frame(saving, dispatch, index).shape == (2, 3, 4)
+
+
+def test_a_frame_that_was_not_to_be_saved_is_not_an_empty_image(tmp_path):
+    saving = Saving(enabled=True, base_path=str(tmp_path))
+    write_file(saving, 0, 0, np.zeros((2, 3, 4), "u2"), [0, FrameFlags.VETOED])
+    assert read_saved_frame(saving, RoundRobin(), 0).shape == (1, 3, 4)
+    with pytest.raises(NotAvailableError, match="VETOED"):
+        read_saved_frame(saving, RoundRobin(), 1)

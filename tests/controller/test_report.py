@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lima2_bliss.client.status import AcquisitionStatus
 from lima2_bliss.controller.metadata import detector_model
+from lima2_bliss.controller.outcome import Outcome, count_lines
 from lima2_bliss.controller.report import image_words, processing_words, saving_words, step_words
-from lima2_bliss.controller.scan_run import Outcome, count_lines
 from lima2_bliss.controller.settings_models import (
     AcquisitionSettings,
     ImageSettings,

@@ -23,6 +23,7 @@ import redis
 from blissdata.redis_engine.scan import Scan as RedisScan
 from blissdata.redis_engine.store import DataStore
 
+from lima2_bliss.contract.parameters import SmxParameters
 from lima2_bliss.publishing.encoders import encoder_of
 from lima2_bliss.publishing.job import Budget, Limits, PublishJob, ReceiverAddress, StreamTarget
 from lima2_bliss.publishing.lima_info import lima_info as make_lima_info
@@ -35,6 +36,7 @@ from lima2_bliss.publishing.streams import (
     preview_streams,
     profile_streams,
     roi_streams,
+    smx_streams,
 )
 from lima2_bliss.stack.redis_modules import find_redis
 
@@ -52,6 +54,7 @@ def _load(name: str) -> ModuleType:
     return module
 
 
+smx_rows = _load("smx_rows")
 receivers = _load("receiver_process")
 
 
@@ -121,6 +124,12 @@ def all_definitions() -> list[StreamDefinition]:
     ]
 
 
+def smx_definitions(nb_bins: int = 5) -> list[StreamDefinition]:
+    """Image and all SMX streams without ROIs."""
+    processing = SmxParameters.model_validate({"fai": {"poni_path": "x.poni", "nb_bins": nb_bins}})
+    return smx_streams(processing, receivers.INFO)
+
+
 ROWS_PER_FRAME = {"roi_statistics": 2, "roi_profiles": receivers.PROFILE, "frame_event": 1}
 
 
@@ -182,7 +191,8 @@ def create_scan(
 
 @pytest.fixture
 def make_setup(redis_server: RedisServer) -> Iterator[Callable[..., ScanSetup]]:
-    """Makes a scan, its job and ``nb_receivers`` receivers; keywords go to the job."""
+    """Makes a scan, its job and ``nb_receivers`` receivers (with ``smx`` rows: of that pipeline); keywords go to the
+    job."""
     made: list[ScanSetup] = []
 
     def make(
@@ -191,12 +201,17 @@ def make_setup(redis_server: RedisServer) -> Iterator[Callable[..., ScanSetup]]:
         definitions: list[StreamDefinition] | None = None,
         lima_info: dict[str, Any] | None = None,
         server: RedisServer | None = None,
+        smx: Any = None,
         **job: Any,
     ) -> ScanSetup:
         server = server or redis_server
         acquisition = str(uuid.uuid4())
-        ours = [receivers.HandFedReceiver(acquisition, rank, nb_receivers) for rank in range(nb_receivers)]
+        ours = [receivers.HandFedReceiver(acquisition, rank, nb_receivers, rows=smx) for rank in range(nb_receivers)]
+        if smx is not None:
+            definitions = definitions or smx_definitions(smx.nb_bins)
+            job = {"rows_per_frame": smx.rows_per_frame, "row_counts": smx_rows.ROW_COUNTS} | job
         scan, targets = create_scan(server, definitions or all_definitions(), lima_info)
+        job.setdefault("rows_per_frame", ROWS_PER_FRAME)
         job.setdefault("limits", Limits(redis_timeout_s=1.0, drain_timeout_s=1.0, memory_timeout_s=0.5))
         setup = ScanSetup(
             server,
@@ -206,7 +221,6 @@ def make_setup(redis_server: RedisServer) -> Iterator[Callable[..., ScanSetup]]:
                 redis_url=server.url,
                 receivers=[ReceiverAddress(name=r.name, endpoint=r.endpoint) for r in ours],
                 nb_frames=nb_frames,
-                rows_per_frame=ROWS_PER_FRAME,
                 streams=targets,
                 **job,
             ),
@@ -243,6 +257,12 @@ def budget() -> type[Budget]:
 def hand_fed() -> ModuleType:
     """The module of the receivers filled by hand."""
     return receivers
+
+
+@pytest.fixture
+def smx() -> type[Any]:
+    """Makes the result rows of the SMX pipeline."""
+    return smx_rows.SmxRows
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from smx_rows import SmxRows
 
 from lima2_bliss.contract import (
     FRAME_EVENT,
@@ -26,7 +27,7 @@ from lima2_bliss.contract import (
     RoundRobin,
 )
 from lima2_bliss.contract.records import FRAME_EVENT_STREAM, ROI_PROFILES_STREAM, ROI_STATISTICS_STREAM
-from lima2_bliss.contract.wire import Counts, PipelineStatus
+from lima2_bliss.contract.wire import Counts, PipelineStatus, SourceStatus
 from lima2_receivers.access import AccessServer
 from lima2_receivers.engine.buffers import BufferPool
 from lima2_receivers.engine.frame_store import FrameStore
@@ -59,22 +60,36 @@ def rows_of(index: int, rank: int, flags: FrameFlags = FrameFlags.GOOD) -> dict[
     }
 
 
-class HandFedPipeline:
-    """A pipeline whose frames come from the test."""
+class LegacyRows:
+    """What the legacy pipeline gives per frame."""
 
-    def __init__(self, uuid: str, rank: int, dispatch: RoundRobin, info: FrameInfo = INFO, depth: int = 8) -> None:
+    streams = (
+        ResultStream(ROI_STATISTICS_STREAM, ROI_STATISTICS, NB_ROIS),
+        ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, PROFILE),
+        ResultStream(FRAME_EVENT_STREAM, FRAME_EVENT, 1),
+    )
+    rows_of = staticmethod(rows_of)
+
+
+class HandFedPipeline:
+    """A pipeline whose frames come from the test; ``rows`` says what its result rows are."""
+
+    def __init__(
+        self,
+        uuid: str,
+        rank: int,
+        dispatch: RoundRobin,
+        info: FrameInfo = INFO,
+        depth: int = 8,
+        rows: LegacyRows | SmxRows | None = None,
+    ) -> None:
         self.uuid = uuid
         self.rank = rank
         self.dispatch = dispatch
         self.info = info
         self.pool = BufferPool(info, depth + 4)
-        self.log = ResultsLog(
-            [
-                ResultStream(ROI_STATISTICS_STREAM, ROI_STATISTICS, NB_ROIS),
-                ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, PROFILE),
-                ResultStream(FRAME_EVENT_STREAM, FRAME_EVENT, 1),
-            ]
-        )
+        self.rows = rows or LegacyRows()
+        self.log = ResultsLog(self.rows.streams)
         self.store = FrameStore(depth, "frame", dispatch, rank)
         self.stores = {"frame": self.store}
         self.revision = 0
@@ -96,8 +111,21 @@ class HandFedPipeline:
             self.store.put(buffer, FrameMeta(index, local, time.time_ns(), flags))
             if buffer is not None:
                 buffer.release()
-            self.log.append(rows_of(index, self.rank, flags))
+            self.log.append(self.rows.rows_of(index, self.rank, flags))
             self.changed()
+
+    def hand_out(self, source: str, image: np.ndarray) -> None:
+        """The next image (height, width) of a further frame source, which ends with the newest frame."""
+        info = FrameInfo(1, *image.shape, image.dtype)
+        if source not in self.stores:
+            self.stores[source] = FrameStore(2, source, self.dispatch, self.rank)
+        buffer = BufferPool(info, 1).acquire(1.0)
+        assert buffer is not None
+        buffer.data[0] = image
+        local = self.log.frames - 1
+        self.stores[source].put(buffer, FrameMeta(self.dispatch.global_index(self.rank, local), local))
+        buffer.release()
+        self.changed()
 
     def end(self, state: str = "finished", error: str = "") -> None:
         """No more frames come."""
@@ -118,6 +146,11 @@ class HandFedPipeline:
             error=self.error,
             counts=Counts(received=frames, processed=frames),
             saved_contiguous=self.saved_contiguous,
+            sources={
+                name: SourceStatus(last_index=store.last_index)
+                for name, store in self.stores.items()
+                if name != "frame"
+            },
         )
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -129,9 +162,16 @@ class HandFedPipeline:
 class HandFedReceiver:
     """One receiver with one pipeline and a real access server."""
 
-    def __init__(self, uuid: str, rank: int = 0, nb_receivers: int = 1, info: FrameInfo = INFO) -> None:
+    def __init__(
+        self,
+        uuid: str,
+        rank: int = 0,
+        nb_receivers: int = 1,
+        info: FrameInfo = INFO,
+        rows: LegacyRows | SmxRows | None = None,
+    ) -> None:
         self.name = f"test/receiver/{rank + 1}"
-        self.feeder = HandFedPipeline(uuid, rank, RoundRobin(nb_receivers), info)
+        self.feeder = HandFedPipeline(uuid, rank, RoundRobin(nb_receivers), info, rows=rows)
         self.pipelines = {uuid: self.feeder}
         self.server = AccessServer(self, device=self.name, rank=rank, nb_receivers=nb_receivers)
 
@@ -158,9 +198,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=100.0)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--keep-running", action="store_true", help="do not finish after the last frame")
+    parser.add_argument("--smx", type=int, nargs=3, metavar=("BINS", "SPOTS", "PIXELS"), help="rows of that many")
     options = parser.parse_args()
     sys.setswitchinterval(0.0005)
-    receiver = HandFedReceiver(options.uuid, options.rank, options.receivers)
+    rows = SmxRows(*options.smx) if options.smx else None
+    receiver = HandFedReceiver(options.uuid, options.rank, options.receivers, rows=rows)
     print(json.dumps({"endpoint": receiver.endpoint}), flush=True)
     start = float(sys.stdin.readline())
     tick = threading.Event()

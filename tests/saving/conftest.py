@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 from lima2_bliss.contract import FrameInfo
 from lima2_bliss.contract.parameters import Saving
 from lima2_receivers.saving import HDF5FrameWriter, make_writer
+
+sys.path.insert(0, str(Path(__file__).parent))  # sparse_frames
 
 METADATA = {
     "acquisition": {"acq": {"nb_frames": 7, "expo_time": 1000}},
@@ -36,3 +41,15 @@ def writer_of() -> Iterator[Callable[..., HDF5FrameWriter]]:
     yield make
     for writer in made:
         writer.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    place = tmp_path / "disk"
+    place.mkdir()
+    if libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=8m"):
+        pytest.skip(f"cannot mount a tmpfs here: {os.strerror(ctypes.get_errno())}")
+    yield place
+    libc.umount2(os.fsencode(place), 2)

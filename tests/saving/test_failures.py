@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
@@ -22,18 +21,6 @@ from lima2_receivers.saving import resolve_prefix, write_master
 
 NOISE = np.random.default_rng(0).integers(0, 2**16, (8, 1, 128, 128), dtype="uint16")
 DATA = "entry_0000/measurement/data"
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 8 MB."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    place = tmp_path / "disk"
-    place.mkdir()
-    if libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=8m"):
-        pytest.skip(f"cannot mount a tmpfs here: {os.strerror(ctypes.get_errno())}")
-    yield place
-    libc.umount2(os.fsencode(place), 2)
 
 
 def write_until_it_fails(writer, limit: int = 5000) -> SavingError:

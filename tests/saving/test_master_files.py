@@ -16,7 +16,7 @@ from lima2_bliss.contract import FrameInfo, FrameMeta, RoundRobin, SavingError
 from lima2_bliss.contract.access import MasterJob
 from lima2_bliss.contract.parameters import Saving
 from lima2_receivers.saving import make_writer, write_master
-from lima2_receivers.saving.masters import file_runs
+from lima2_receivers.saving.master_runs import file_runs
 
 DETECTOR = "entry_0000/instrument/detector"
 LOST = 1

@@ -10,7 +10,7 @@ import pytest
 import tango
 from tango_bench import TangoBench
 
-from lima2_bliss.contract.parameters import LegacyParameters
+from lima2_bliss.contract.parameters import LegacyParameters, SmxParameters
 from lima2_receivers.detectors.simulator import SimulatorParameters
 from lima2_receivers.servers.schemas import parameter_schema
 
@@ -33,14 +33,14 @@ def properties(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, di
             yield f"{path}{name}", child
 
 
-@pytest.mark.parametrize("model", [LegacyParameters, SimulatorParameters])
+@pytest.mark.parametrize("model", [LegacyParameters, SmxParameters, SimulatorParameters])
 def test_a_schema_has_no_references_and_no_all_of(model: type) -> None:
     keys = {key for node in nodes(parameter_schema(model)) for key in node}
 
     assert not keys & {"$ref", "$defs", "allOf", "anyOf", "oneOf"}
 
 
-@pytest.mark.parametrize("model", [LegacyParameters, SimulatorParameters])
+@pytest.mark.parametrize("model", [LegacyParameters, SmxParameters, SimulatorParameters])
 def test_every_leaf_of_a_schema_has_a_default_that_is_the_models(model: type) -> None:
     defaults = model().model_dump(mode="json")
 
@@ -62,8 +62,20 @@ def test_schemas_and_version_are_in_the_database_where_clients_look(bench: Tango
         ("LimaSimulatorControl", "acq_params"),
         ("LimaSimulatorReceiver", "acq_params"),
         ("LimaProcessingLegacy", "proc_params"),
+        ("LimaProcessingSmx", "proc_params"),
     ):
         text = database.get_class_attribute_property(tango_class, attribute)[attribute]["schema"][0]
         assert json.loads(text)["additionalProperties"] is False
-    version = database.get_class_property("LimaProcessingLegacy", "Version")["Version"][0]
-    assert version.startswith("core-1.2")
+    for tango_class in ("LimaProcessingLegacy", "LimaProcessingSmx"):
+        version = database.get_class_property(tango_class, "Version")["Version"][0]
+        assert version.startswith("core-1.2")
+
+
+def test_sections_of_one_kind_keep_their_own_defaults() -> None:
+    prefixes = {
+        name: section["properties"]["filename_prefix"]["default"]
+        for name, section in parameter_schema(SmxParameters)["properties"].items()
+        if name.startswith("saving")
+    }
+
+    assert len(set(prefixes.values())) == len(prefixes) == 4

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zmq
 
-from lima2_bliss.contract import FrameMeta, Lima2Error, NotAvailableError
+from lima2_bliss.contract import FrameMeta, Lima2Error, NotAvailableError, ParameterError, SparseFrame
 from lima2_bliss.contract.wire import MAX_REPLY_BYTES, FramesRequest
 from lima2_receivers.access.in_flight import Client, InFlight
 from lima2_receivers.access.receiver import SharedPipeline
@@ -21,10 +21,11 @@ class FramesJob:
     """One frames request of ``client``. `step` takes a few frames, so that other clients are served in between."""
 
     def __init__(self, client: Client, request: FramesRequest, pipeline: SharedPipeline, deadline: float) -> None:
+        self._sources = tuple(pipeline.stores)
         try:
             self._store = pipeline.stores[request.source]
         except KeyError:
-            known = ", ".join(pipeline.stores)
+            known = ", ".join(self._sources)
             raise NotAvailableError(
                 f"frame source {request.source!r} is unknown in pipeline {pipeline.uuid}; it has: {known}"
             ) from None
@@ -63,6 +64,8 @@ class FramesJob:
             return
         handed_over = False
         try:
+            if isinstance(pixels, SparseFrame):
+                raise ParameterError(self._why_not_sparse())
             if not in_flight.room(self.client, pixels.nbytes) or not self._fits(pixels):
                 if self._frames:
                     self._wanted = len(self._frames)  # the reply ends here; the client asks again for the rest
@@ -75,6 +78,14 @@ class FramesJob:
             if not handed_over:
                 _end(lease)
         self._add(pixels, meta)
+
+    def _why_not_sparse(self) -> str:
+        dense = [source for source in self._sources if source != self.request.source]
+        return (
+            f"frame source {self.request.source!r} has sparse frames, not pixels; read the result streams sparse, "
+            f"background and spots, or one frame by getSparseFrame of the processing device; sources with pixels: "
+            f"{', '.join(dense) or 'none'}"
+        )
 
     def _fits(self, pixels: np.ndarray) -> bool:
         if not self.parts:

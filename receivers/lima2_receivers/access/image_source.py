@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import zmq
@@ -96,9 +96,13 @@ class ImageSource:
         """Shape and type of the frames, as the first receiver that answers says."""
         if self._info is None:
             status, _ = self._statuses()[0]
-            told = status.input_frame_info if self.job.source == "input_frame" else status.frame_info
-            self._info = FrameInfo.from_json(told)
+            self._info = FrameInfo.from_json(self._told(status))
         return self._info
+
+    def _told(self, status: PipelineStatus) -> dict[str, Any]:
+        if self.job.source in status.sources:
+            return status.sources[self.job.source].frame_info
+        return status.input_frame_info if self.job.source == "input_frame" else status.frame_info
 
     def last_index(self) -> int:
         """Index of the newest frame over all receivers that can be reached, -1 when there is none yet."""
@@ -124,7 +128,11 @@ class ImageSource:
 
     def _newest(self) -> tuple[int, int]:
         """(newest index, receiver that has it)."""
-        return max((status.last_index, receiver) for status, receiver in self._statuses())
+        return max((self._newest_of(status), receiver) for status, receiver in self._statuses())
+
+    def _newest_of(self, status: PipelineStatus) -> int:
+        source = status.sources.get(self.job.source)
+        return status.last_index if source is None else source.last_index
 
     def _statuses(self) -> list[tuple[PipelineStatus, int]]:
         """(status, receiver) of all receivers; those that do not answer are left out if another one does."""

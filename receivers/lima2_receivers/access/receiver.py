@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,14 +15,19 @@ from lima2_bliss.contract.wire import PipelineStatus
 class SharedFrames(Protocol):
     """The newest frames of one source, by global index."""
 
-    def lease(self, index: int) -> AbstractContextManager[tuple[np.ndarray, FrameMeta]]:
-        """Pixels (channels, height, width) that stay as they are until the lease ends; -1 is the newest frame."""
+    def lease(self, index: int) -> AbstractContextManager[tuple[Any, FrameMeta]]:
+        """Pixels (channels, height, width), or a `SparseFrame`, that stay as they are until the lease ends.
+
+        Index -1 is the newest frame.
+        """
 
 
 class SharedRows(Protocol):
     """Result rows by stream name and position."""
 
     def length(self, name: str) -> int: ...
+
+    def first(self, name: str) -> int: ...
 
     def read(self, name: str, position: int, max_rows: int) -> np.ndarray: ...
 

@@ -25,7 +25,7 @@ def read_saved_frame(saving: Saving, dispatch: RoundRobin, index: int) -> np.nda
             if place >= len(data):
                 raise NotAvailableError(f"frame {index} is not in {path}: it has {len(data)} frames")
             flags = FrameFlags(int(file[layout.flags_path][place])) if layout.flags_path in file else FrameFlags.GOOD
-            if flags & (FrameFlags.LOST | FrameFlags.OVERRUN):
+            if flags & (FrameFlags.LOST | FrameFlags.OVERRUN | FrameFlags.VETOED):
                 raise NotAvailableError(f"frame {index} has no pixels ({flags.name})")
             pixels = data[place]
     except (OSError, KeyError) as error:

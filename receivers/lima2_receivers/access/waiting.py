@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lima2_bliss.contract import ParameterError
+from lima2_bliss.contract import NoLongerAvailableError, ParameterError
 from lima2_bliss.contract.wire import MAX_REPLY_BYTES, MAX_ROWS, PipelineStatus, ResultsRequest
 from lima2_receivers.access.in_flight import Client
 from lima2_receivers.access.receiver import SharedPipeline, SharedReceiver
@@ -79,11 +79,16 @@ def read_results(wait: ResultsWait, due: bool) -> ResultsAnswer | None:
         return None
     answer, left = ResultsAnswer(status), MAX_REPLY_BYTES
     for name, position in request.positions.items():
-        length = pipeline.log.length(name)
-        rows = pipeline.log.read(name, position, MAX_ROWS) if position < length else np.empty(0, "u1")
+        about: dict[str, object] = {"name": name, "position": position}
+        rows = np.empty(0, "u1")
+        if position < pipeline.log.length(name):
+            try:
+                rows = pipeline.log.read(name, position, MAX_ROWS)
+            except NoLongerAvailableError:
+                about["gone"] = pipeline.log.first(name)
         rows = rows[: left // max(rows.itemsize, 1)]
         left -= rows.nbytes
-        answer.streams.append({"name": name, "position": position, "rows": len(rows)})
+        answer.streams.append(about | {"rows": len(rows)})
         answer.rows.append(rows)
     return answer
 

@@ -52,6 +52,7 @@ class Trial:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.graph.close()
         for pool in (*self.pools, self.ring):
             pool.interrupt()
 

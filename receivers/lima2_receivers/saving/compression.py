@@ -10,10 +10,11 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import bitshuffle
@@ -53,6 +54,26 @@ class Codec:
     options: Mapping[str, Any]
     encode: Callable[[np.ndarray], Chunk]
     close: Callable[[], None]
+
+
+@dataclass
+class Stopwatch:
+    """Time spent so far [s]."""
+
+    seconds: float = 0.0
+
+
+def timed(codec: Codec, watch: Stopwatch) -> Codec:
+    """The same codec, whose time is added to ``watch``."""
+
+    def encode(frame: np.ndarray) -> Chunk:
+        begin = time.perf_counter()
+        try:
+            return codec.encode(frame)
+        finally:
+            watch.seconds += time.perf_counter() - begin
+
+    return replace(codec, encode=encode)
 
 
 class _Workers:

@@ -34,7 +34,10 @@ def now() -> str:
 def create_tree(
     file: h5py.File, layout: FileLayout, program: str, metadata: Mapping[str, Any], software: Mapping[str, str]
 ) -> h5py.Group:
-    """Everything but the frames; returns the detector group. ``program`` says which part of lima2-bliss wrote it."""
+    """Everything but the frames; returns the detector group. ``program`` says which part of lima2-bliss wrote it.
+
+    `link_frames` or `sparse_layout.link_sparse` give the file its default plot.
+    """
     created = now()
     file.attrs.update(
         NX_class="NXroot",
@@ -45,15 +48,12 @@ def create_tree(
         HDF5_Version=h5py.version.hdf5_version,
         h5py_version=h5py.version.version,
     )
-    entry = _group(file, layout.entry, "NXentry")
-    entry.attrs["default"] = f"{layout.instrument}/{layout.detector}/plot"
+    entry = create_group(file, layout.entry, "NXentry")
     entry.create_dataset("program_name", data=program, dtype=TEXT).attrs["version"] = __version__
-    instrument = _group(entry, layout.instrument, "NXinstrument")
-    detector = _group(instrument, layout.detector, "NXdetector")
+    instrument = create_group(entry, layout.instrument, "NXinstrument")
+    detector = create_group(instrument, layout.detector, "NXdetector")
     detector.create_dataset("local_name", data=layout.detector, dtype=TEXT)
-    plot = _group(detector, "plot", "NXdata")
-    plot.attrs["signal"] = "data"
-    _group(entry, "measurement", "NXcollection")
+    create_group(entry, "measurement", "NXcollection")
     write_tree(detector, "software", {"host": platform.node(), "created": created, **software})
     rest = {key: value for key, value in metadata.items() if key not in PARAMETERS}
     parameters = dict(rest.pop("params", None) or {})
@@ -72,8 +72,12 @@ def link_frames(file: h5py.File, layout: FileLayout) -> None:
     """Show the frames also where plots and LImA clients look for them."""
     data = file[layout.data_path]
     data.attrs["interpretation"] = "image"
-    file[f"{layout.detector_path}/plot"]["data"] = data
-    file[f"/{layout.entry}/measurement"]["data"] = data
+    plot = create_group(file[layout.detector_path], "plot", "NXdata")
+    plot.attrs["signal"] = "data"
+    plot["data"] = data
+    entry = file[layout.entry]
+    entry.attrs["default"] = f"{layout.instrument}/{layout.detector}/plot"
+    entry["measurement/data"] = data
 
 
 def data_shape(saving: Saving, nb_frames: int, shape: tuple[int, int, int]) -> tuple[int, ...]:
@@ -101,7 +105,7 @@ def write_tree(parent: h5py.Group, name: str, value: Any) -> None:
     """
     name = name.replace("/", "_").replace("\0", "") or "_"
     if isinstance(value, Mapping):
-        group = _group(parent, name, "NXcollection")
+        group = create_group(parent, name, "NXcollection")
         for key, item in value.items():
             write_tree(group, str(key), item)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
@@ -122,7 +126,8 @@ def write_tree(parent: h5py.Group, name: str, value: Any) -> None:
         parent.create_dataset(name, data=str(value).replace("\0", ""), dtype=TEXT)
 
 
-def _group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+def create_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:
+    """A group with its NeXus class."""
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
     return group

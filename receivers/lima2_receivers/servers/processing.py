@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
 import tango
 from tango.server import Device, attribute, command
 
-from lima2_bliss.contract import NO_ERROR, ROI_STATISTICS, NotAvailableError
-from lima2_bliss.contract.encoding import encode_frame, encode_rows
+from lima2_bliss.contract import NO_ERROR, ROI_STATISTICS
+from lima2_bliss.contract.encoding import encode_rows
 from lima2_bliss.contract.records import (
     FRAME_IDX,
     FRAME_IDX_STREAM,
@@ -20,34 +18,15 @@ from lima2_bliss.contract.records import (
     ROI_PROFILES_STREAM,
     ROI_STATISTICS_STREAM,
 )
+from lima2_bliss.contract.wire import PipelineStatus
 from lima2_receivers.engine.pipeline_run import INPUT, OUTPUT, PipelineRun
 from lima2_receivers.servers.acquisition_device import software_version
+from lima2_receivers.servers.run_view import Encoded, ResultCursor, counters, encoded_frame, newest_indices
 from lima2_receivers.servers.tango_errors import beside_others, speaks_tango
 
 logger = logging.getLogger(__name__)
 
-
-class ResultCursor:
-    """Where the ``pop`` commands of a processing device are in its results log: each row is given once."""
-
-    def __init__(self, run: PipelineRun) -> None:
-        self._run = run
-        self._lock = threading.Lock()
-        self._positions: dict[str, int] = {}
-
-    def pop(self, stream: str, dtype: np.dtype) -> np.ndarray:
-        """All rows since the last call; none for a stream that the pipeline does not have."""
-        if stream not in self._run.log.streams:
-            return np.empty(0, dtype)
-        with self._lock:
-            position, end = self._positions.get(stream, 0), self._run.log.length(stream)
-            parts = []
-            while position < end:
-                rows = self._run.log.read(stream, position, end - position)
-                parts.append(rows)
-                position += len(rows)
-            self._positions[stream] = position
-        return np.concatenate(parts) if parts else np.empty(0, dtype)
+FRAME_INDEX = "global frame index, -1 for the newest"
 
 
 class ProcessingDevice(Device):
@@ -89,31 +68,20 @@ class ProcessingDevice(Device):
     @attribute(dtype=str, doc="JSON counts of this receiver; lost frames count as holes")
     @speaks_tango
     def progress_counters(self) -> str:
-        counts = self._run.status().counts
-        arrived = counts.received + counts.lost
-        return json.dumps(
-            {
-                "nb_frames_source": arrived,
-                "nb_frames_input": arrived,
-                "nb_frames_processed": counts.processed + counts.invalid,
-                "nb_frames_saved": counts.saved,
-                "nb_frames_lost": counts.lost,
-                "nb_frames_invalid": counts.invalid,
-                "nb_frames_overrun": counts.overrun,
-            }
-        )
+        return json.dumps(self.counters(self._run.status()))
+
+    def counters(self, status: PipelineStatus) -> dict[str, int]:
+        """What `progress_counters` says."""
+        return counters(status)
 
     @attribute(dtype=str, doc="JSON: global index of the newest frame of each source, -1 when there is none")
     @speaks_tango
     def last_frames(self) -> str:
-        newest = {source: store.last_index for source, store in self._run.stores.items()}
-        return json.dumps(
-            {
-                "source_idx": newest.get(INPUT, -1),
-                "input_idx": newest.get(INPUT, -1),
-                "processed_idx": newest.get(OUTPUT, -1),
-            }
-        )
+        return json.dumps(self.newest_indices())
+
+    def newest_indices(self) -> dict[str, int]:
+        """What `last_frames` says."""
+        return newest_indices(self._run)
 
     @attribute(dtype=bool, doc="sends one data-ready event when all is processed and saved")
     @speaks_tango
@@ -143,45 +111,43 @@ class ProcessingDevice(Device):
         output = self._run.graph.outputs.get(OUTPUT)
         return json.dumps((self._run.setup.input if output is None else output.info).to_json())
 
-    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
+    @attribute(dtype=str, doc="JSON: shape and pixel type of the frames of each source, by its name")
+    @speaks_tango
+    def frame_infos(self) -> str:
+        return json.dumps({source: output.info.to_json() for source, output in self._run.graph.outputs.items()})
+
+    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in=FRAME_INDEX)
     @speaks_tango
     @beside_others
-    def getFrame(self, index: int) -> tuple[str, bytes]:
-        return self._encoded(OUTPUT, index)
-
-    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in="global frame index, -1 for the newest")
-    @speaks_tango
-    @beside_others
-    def getInputFrame(self, index: int) -> tuple[str, bytes]:
-        return self._encoded(INPUT, index)
-
-    def _encoded(self, source: str, index: int) -> tuple[str, bytes]:
-        if source not in self._run.stores:
-            raise NotAvailableError(f"the pipeline keeps no {source}; it keeps {', '.join(self._run.stores)}")
-        with self._run.stores[source].lease(index) as (pixels, meta):
-            return encode_frame(pixels, meta.index)
+    def getFrame(self, index: int) -> Encoded:
+        return encoded_frame(self._run, OUTPUT, index)
 
     # --- results ---------------------------------------------------------------------------------------------------
 
     @command(dtype_out="DevEncoded", doc_out="rows of ROI statistics since the last call")
     @speaks_tango
     @beside_others
-    def popRoiStatistics(self) -> tuple[str, bytes]:
+    def popRoiStatistics(self) -> Encoded:
         return encode_rows(self._cursor.pop(ROI_STATISTICS_STREAM, ROI_STATISTICS))
 
     @command(dtype_out="DevEncoded", doc_out="rows of ROI profiles since the last call")
     @speaks_tango
     @beside_others
-    def popRoiProfiles(self) -> tuple[str, bytes]:
+    def popRoiProfiles(self) -> Encoded:
         return encode_rows(self._cursor.pop(ROI_PROFILES_STREAM, ROI_PROFILE))
 
     @command(dtype_out="DevEncoded", doc_out="(recv_idx, frame_idx) of the frames since the last call")
     @speaks_tango
     @beside_others
-    def popFrameIdx(self) -> tuple[str, bytes]:
+    def popFrameIdx(self) -> Encoded:
         return encode_rows(self._cursor.pop(FRAME_IDX_STREAM, FRAME_IDX))
 
 
-def processing_class(tango_class: str) -> type[Any]:
-    """The device class of a pipeline, by its name."""
-    return type(tango_class, (ProcessingDevice,), {"__doc__": ProcessingDevice.__doc__})
+class RawFramesDevice(ProcessingDevice):
+    """A processing device whose pipeline changes the frames, and keeps the raw ones as well."""
+
+    @command(dtype_in="DevLong", dtype_out="DevEncoded", doc_in=FRAME_INDEX)
+    @speaks_tango
+    @beside_others
+    def getInputFrame(self, index: int) -> Encoded:
+        return encoded_frame(self._run, INPUT, index)

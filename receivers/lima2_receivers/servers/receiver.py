@@ -23,7 +23,7 @@ from lima2_receivers.servers.acquisition_device import AcquisitionDevice, softwa
 from lima2_receivers.servers.instance import Instance, check_class, find_instance, run_main, serve
 from lima2_receivers.servers.kernel_cache import warm_up_in_turn
 from lima2_receivers.servers.log_level import log_to_stderr
-from lima2_receivers.servers.processing import processing_class
+from lima2_receivers.servers.processing_classes import processing_class
 from lima2_receivers.servers.processing_devices import ProcessingDevices
 from lima2_receivers.servers.schemas import ACQ_PARAMS, PROC_PARAMS, publish_schema, publish_version
 from lima2_receivers.servers.shown_state import ShownState

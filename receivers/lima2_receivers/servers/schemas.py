@@ -36,8 +36,19 @@ def _spelled_out(schema: Any, definitions: Mapping[str, Any]) -> Any:
     if "$ref" in schema:
         target = deepcopy(definitions[schema["$ref"].rsplit("/", 1)[-1]])
         beside = {key: value for key, value in schema.items() if key not in ("$ref", "default")}
-        return _spelled_out(target | beside, definitions)
+        return _with_defaults(_spelled_out(target | beside, definitions), schema.get("default"))
     return {key: value if key == "default" else _spelled_out(value, definitions) for key, value in schema.items()}
+
+
+def _with_defaults(schema: dict[str, Any], default: Any) -> dict[str, Any]:
+    """The schema of an object whose leaves have the defaults that ``default`` gives to the whole object."""
+    if not isinstance(default, dict) or "properties" not in schema:
+        return schema
+    properties = dict(schema["properties"])
+    for name, value in default.items():
+        leaf = properties[name]
+        properties[name] = _with_defaults(leaf, value) if "properties" in leaf else leaf | {"default": value}
+    return schema | {"properties": properties}
 
 
 def publish_schema(database: tango.Database, tango_class: str, attribute: str, model: type[BaseModel]) -> None:

@@ -15,6 +15,7 @@ from lima2_bliss.contract import AcquisitionError, ParameterError, StateError
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, parse
 from lima2_receivers.detectors.simulator.messages import EndMessage, LeaseMessage, TrainMessage
 from lima2_receivers.detectors.simulator.params import MAX_EXPO_US, PIXEL_SIZE_M, SimulatorParameters, check
+from lima2_receivers.detectors.simulator.poni import poni_text
 from lima2_receivers.detectors.simulator.timing import ExposurePlan, Train
 from lima2_receivers.detectors.simulator.transmitter import Transmitter
 from lima2_receivers.engine.plugin import ControlContext
@@ -102,8 +103,11 @@ class SimulatorControl:
         }
 
     def commands(self) -> Mapping[str, Callable[[Any], Any]]:
-        """`pulse` {n, period_s, width_s} and `set_input` {level}: the simulated trigger input."""
-        return {"pulse": self._pulse, "set_input": self._set_input}
+        """`pulse` {n, period_s, width_s} and `set_input` {level}: the simulated trigger input.
+
+        `poni` {det parameters; none: those of the last acquisition}: text of a PONI file for the diffraction generator.
+        """
+        return {"pulse": self._pulse, "set_input": self._set_input, "poni": self._poni}
 
     # --- acquisition --------------------------------------------------------------------------------------------
 
@@ -264,6 +268,11 @@ class SimulatorControl:
             if changed:
                 self._announce(self._running("set_input").input_level(time.time_ns(), bool(level)))
         return {"level": level}
+
+    def _poni(self, argument: Any) -> str:
+        if argument is None:
+            return poni_text(self._parameters)
+        return poni_text(parse(SimulatorParameters, {"det": argument}, "argument of poni"))
 
 
 def _plain(argument: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lima2_bliss.contract import ParameterError
-from lima2_bliss.contract.parameters import Image, SmxParameters
+from lima2_bliss.contract.parameters import Image, Peaks, SmxParameters
 from lima2_receivers.engine.plugin import PipelineSetup
 from lima2_receivers.pipelines.measuring import roi_faults
 from lima2_receivers.pipelines.smx.tables import load_tables, table_faults
@@ -24,7 +24,7 @@ def check(setup: PipelineSetup) -> None:
     faults = [
         *_image_faults(setup),
         *roi_faults(processing, (setup.input.height, setup.input.width)),
-        *_peak_faults(processing),
+        *peak_faults(processing.peaks),
         *_saving_faults(processing),
         *table_faults(processing.fai, setup.input),
     ]
@@ -48,8 +48,8 @@ def _short(value: object) -> str:
     return str(value if dump is None else dump())
 
 
-def _peak_faults(processing: SmxParameters) -> Iterator[str]:
-    peaks = processing.peaks
+def peak_faults(peaks: Peaks) -> Iterator[str]:
+    """Values of ``peaks`` that contradict each other."""
     if peaks.connected > peaks.patch_size**2:
         yield (
             f"peaks.connected = {peaks.connected}: a patch of peaks.patch_size = {peaks.patch_size} has only "

@@ -1,0 +1,58 @@
+"""What the last acquisition gave, and how it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lima2_bliss.client import AcquisitionStatus
+from lima2_bliss.controller.hits import HitSummary, vetoed
+
+
+@dataclass
+class Outcome:
+    """What the last acquisition gave, for the user to see; ``files`` are the master files by frame source."""
+
+    uuid: str = ""
+    expected: int = 0
+    status: AcquisitionStatus | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    error: str = ""
+    hits: HitSummary | None = None
+
+
+def count_lines(outcome: Outcome) -> Sequence[str]:
+    """The last acquisition as lines for `__info__`."""
+    status = outcome.status
+    if status is None:
+        return ["none"]
+    expected = f"of {outcome.expected}" if outcome.expected else "until stopped"
+    # a receiver that was killed has taken its unfinished file with it: what counts then is what can be read
+    saved = status.readable if outcome.files or outcome.error else status.saved
+    lines = [f"{status.processed} images processed {expected}, {max(saved - status.vetoed, 0)} {_saved_words(outcome)}"]
+    faults = {"frames lost": status.lost, "frames invalid": status.invalid}
+    lines[0] += "".join(f", {number} {what}" for what, number in faults.items() if number) or ", none lost"
+    left_out = vetoed(status)
+    if left_out:
+        lines.append("not to be saved: " + ", ".join(f"{number} of {source}" for source, number in left_out.items()))
+    lines += [] if outcome.hits is None else outcome.hits.lines()
+    lines += file_lines(outcome)
+    if outcome.error:
+        lines.append(f"error: {outcome.error}")
+    return lines
+
+
+def _saved_words(outcome: Outcome) -> str:
+    """What is counted as saved: the full frames, if any were to be saved."""
+    if not outcome.files or "frame" in outcome.files:
+        return "saved"
+    return f"saved of {next(iter(outcome.files))}"
+
+
+def file_lines(outcome: Outcome) -> Sequence[str]:
+    """The master files, each with the frame source that it holds if there are several."""
+    if len(outcome.files) == 1:
+        return [f"file: {path}" for path in outcome.files.values()]
+    width = max((len(source) for source in outcome.files), default=0)
+    return [f"file of {source + ':':<{width + 1}} {path}" for source, path in outcome.files.items()]

@@ -1,0 +1,135 @@
+"""All settings of a detector: their sections and regions, kept over sessions, and checked as a whole before a scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lima2_bliss.contract.parameters import LegacyParameters
+from lima2_bliss.controller.compatibility import TextSetting
+from lima2_bliss.controller.configuration import Defaults
+from lima2_bliss.controller.connection import Connection, detector_shape
+from lima2_bliss.controller.counters import check_free
+from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged
+from lima2_bliss.controller.parameters import (
+    DetectorState,
+    acquisition_parameters,
+    check_capabilities,
+    check_image,
+    check_pipeline,
+    processing_parameters,
+)
+from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
+from lima2_bliss.controller.scan_request import ScanRequest
+from lima2_bliss.controller.settings import SettingsSection
+from lima2_bliss.controller.settings_models import (
+    AcquisitionSettings,
+    ImageSettings,
+    ProcessingSettings,
+    SavingSettings,
+)
+from lima2_bliss.controller.smx_settings import SmxSettings
+
+
+class Sections:
+    """The settings of detector ``name``; ``on_counters`` is called when a change may give it other counters."""
+
+    def __init__(self, name: str, defaults: Defaults, connection: Connection, on_counters: Callable[[], None]) -> None:
+        self._name = name
+        self._connection = connection
+
+        def store(section: str) -> TextSetting:
+            return TextSetting(f"lima2:{name}:{section}")
+
+        self.acquisition = SettingsSection(
+            f"{name}.acquisition", AcquisitionSettings, defaults.acquisition, store("acquisition")
+        )
+        self.detector = DetectorSettings(
+            f"{name}.detector",
+            defaults.detector,
+            store("detector"),
+            connection.detector_defaults,
+            self._check_detector,
+        )
+        self.image = SettingsSection(f"{name}.image", ImageSettings, defaults.image, store("image"), self._check_image)
+        self.processing = SettingsSection(
+            f"{name}.processing",
+            ProcessingSettings,
+            defaults.processing,
+            store("processing"),
+            on_change=on_counters,
+        )
+        self.smx = SettingsSection(f"{name}.smx", SmxSettings, defaults.smx, store("smx"), on_change=on_counters)
+        self.saving = SettingsSection(f"{name}.saving", SavingSettings, defaults.saving, store("saving"))
+        self.roi_counters = RoiCounters(
+            f"{name}.roi_counters",
+            store("rois"),
+            self.image_shape,
+            lambda new: self._check_name(new, is_profile=False),
+            on_counters,
+        )
+        self.roi_profiles = RoiProfiles(
+            f"{name}.roi_profiles",
+            store("profiles"),
+            self.image_shape,
+            lambda new: self._check_name(new, is_profile=True),
+            on_counters,
+        )
+
+    def reset(self) -> None:
+        """All settings back to those of the configuration file; ROIs stay."""
+        for section in (self.acquisition, self.image, self.processing, self.smx, self.saving, self.detector):
+            section.reset()
+
+    def now(self) -> DetectorState:
+        """All settings at this moment."""
+        return DetectorState(
+            acquisition=AcquisitionSettings.model_validate(self.acquisition.to_dict()),
+            image=ImageSettings.model_validate(self.image.to_dict()),
+            processing=ProcessingSettings.model_validate(self.processing.to_dict()),
+            saving=SavingSettings.model_validate(self.saving.to_dict()),
+            smx=SmxSettings.model_validate(self.smx.to_dict()),
+            detector=self.detector.overrides(),
+            rois=dict(self.roi_counters.items()),
+            profiles=dict(self.roi_profiles.items()),
+        )
+
+    def detector_shape(self) -> tuple[int, int] | None:
+        """(height, width) of the raw frames; None when it is not known before a scan."""
+        parameters = deep_merged(self._connection.defaults_if_known(), self.detector.overrides())
+        return detector_shape(parameters, self._connection.info_if_known())
+
+    def image_shape(self) -> tuple[int, int] | None:
+        """(height, width) of the images with the present settings; None when it is not known before a scan."""
+        shape = self.detector_shape()
+        return None if shape is None else self.now().transform(shape).shape
+
+    def check_scan(self, request: ScanRequest) -> None:
+        """All that can be known before a scan: settings against each other, and against what the devices accept."""
+        state = self.now()
+        check_pipeline(self._name, state)
+        shape = self.detector_shape()
+        if shape is not None:
+            check_image(state.image, shape)
+            image_shape = state.transform(shape).shape
+            self.roi_counters.check_inside(image_shape)
+            self.roi_profiles.check_inside(image_shape)
+        acquisition = acquisition_parameters(state, request)
+        check_capabilities(self._name, request, acquisition, self._connection.capabilities())
+        self._connection.check(acquisition, processing_parameters(state, None).model_dump(mode="json"))
+
+    def _check_image(self, image: Any) -> None:
+        shape = self.detector_shape()
+        if shape is not None:
+            check_image(image, shape)
+
+    def _check_detector(self, parameters: dict[str, Any]) -> None:
+        state = self.now()
+        # a geometry of smx is for one size of the detector: it may be set before or after that
+        smx = state.processing.pipeline == "smx"
+        processing = LegacyParameters() if smx else processing_parameters(state, None)
+        acquisition = acquisition_parameters(state, ScanRequest(1, 0.1, "internal"))
+        self._connection.check({**acquisition, "det": parameters}, processing.model_dump(mode="json"))
+
+    def _check_name(self, name: str, is_profile: bool) -> None:
+        check_free(name, self.roi_counters.keys(), self.roi_profiles.keys(), is_profile)

@@ -1,0 +1,124 @@
+"""Picking of pixels above the radial background, compiled: a whole segment of pixels is compared at once.
+
+The radius hardly changes over `SEGMENT` pixels, so one bound below all their thresholds rules most segments out: its
+largest pixel is below. Only pixels that reach the bound of their segment are computed exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lima2_receivers.kernels.compilation import kernel
+from lima2_receivers.kernels.smx_cpu_tables import SEGMENT
+
+#: Bounds are lowered by this share of what they are made of: more than float32 rounds.
+_MARGIN = 1e-5
+
+
+@kernel()
+def least_thresholds(average, deviation, noise, cutoff_pick, cutoff_peak, levels):  # type: ignore[no-untyped-def]
+    """Lower bounds of the values that are picked or may be tops of spots, for ranges of bins.
+
+    ``levels``: float64 (depth, nb_bins); row j is set to what holds from bin i up to bin i + 2**j - 1 and the way to the
+    next bin. Infinite where there is no background.
+    """
+    last = average.size - 1
+    for number in range(average.size):
+        after = min(number + 1, last)
+        level = np.float64(min(average[number], average[after]))
+        spread = np.hypot(np.float64(min(deviation[number], deviation[after])), np.float64(noise))
+        distance = min(max(np.float64(noise), cutoff_pick * spread), cutoff_peak * spread)
+        bound = level + distance - _MARGIN * (abs(level) + distance)
+        known = np.isfinite(average[number]) and np.isfinite(average[after])
+        levels[0, number] = bound if known and np.isfinite(bound) else np.inf
+    for depth in range(1, levels.shape[0]):
+        half = 1 << (depth - 1)
+        for number in range(average.size):
+            other = levels[depth - 1, min(number + half, last)]
+            levels[depth, number] = min(levels[depth - 1, number], other)
+
+
+@kernel()
+def segment_bounds(segments, levels, out_of, bounds):  # type: ignore[no-untyped-def]
+    """Lower bounds of the raw pixels that are picked or may be tops, for segments ``out_of[0]`` to ``out_of[1]``.
+
+    ``segments``: of `PickTables`. ``bounds``: float32 (segments). Bounds that are not positive become -0.0, which is the
+    lowest of all when floats are compared by their bits.
+    """
+    first, last, level, least_dark, least_norm, most_norm = segments
+    for segment in range(out_of[0], out_of[1]):
+        if last[segment] < first[segment]:
+            bounds[segment] = np.float32(np.inf)
+            continue
+        row = levels[level[segment]]
+        bound = min(row[first[segment]], row[last[segment] + 1 - (1 << level[segment])])
+        if least_norm.size and np.isfinite(bound):
+            bound *= least_norm[segment] if bound > 0 else most_norm[segment]
+            bound -= _MARGIN * abs(bound)
+        if least_dark.size:
+            dark = np.float64(least_dark[segment])
+            bound += dark - _MARGIN * (abs(dark) + (abs(bound) if np.isfinite(bound) else 0.0))
+        bounds[segment] = np.float32(bound) if bound > 0 else np.float32(-0.0)
+
+
+@kernel()
+def height_of(pixel, place, pixels, average, deviation, noise, dummy, delta):  # type: ignore[no-untyped-def]
+    """(value - background, deviation with noise) of a pixel; the former is -inf where nothing is looked for."""
+    position, dark, norm = pixels
+    here = position[place]
+    if np.isnan(here):
+        return np.float32(-np.inf), noise
+    lower = np.int64(here)
+    upper = min(lower + 1, average.size - 1)
+    share = here - np.float32(lower)
+    rest = np.float32(1) - share
+    level = average[lower] * rest + average[upper] * share
+    width = deviation[lower] * rest + deviation[upper] * share
+    spread = np.sqrt(width * width + noise * noise)
+    value = np.float32(pixel)
+    if abs(value - dummy) <= delta:
+        return np.float32(0), spread
+    if dark.size:
+        value -= dark[place]
+    if norm.size:
+        value /= norm[place]
+    return (value - level if np.isfinite(value) else np.float32(0)), spread
+
+
+@kernel()
+def _largest(keys):  # type: ignore[no-untyped-def]
+    largest = keys[0]
+    for k in range(keys.size):
+        largest = keys[k] if keys[k] > largest else largest
+    return largest
+
+
+@kernel()
+def pick(raw, keys, bounds, key_bounds, out_of, pixels, average, deviation, limits, index, tops):  # type: ignore[no-untyped-def]
+    """Find the picked pixels, and possible tops of spots, of segments ``out_of[0]`` to ``out_of[1]``.
+
+    ``keys``, ``key_bounds``: integers that sort like ``raw`` and ``bounds`` where these are positive (the bits of
+    floats, integers themselves). ``limits``: (noise, cutoff_pick, cutoff_peak, dummy, delta), float32. ``index``,
+    ``tops``: int32, are filled from the first pixel of the first segment on. Returns how many of each there are.
+    """
+    noise, cutoff_pick, cutoff_peak, dummy, delta = limits
+    nb_picked = 0
+    nb_tops = 0
+    start = out_of[0] * SEGMENT
+    for segment in range(out_of[0], out_of[1]):
+        begin = segment * SEGMENT
+        end = min(begin + SEGMENT, raw.size)
+        if not _largest(keys[begin:end]) >= key_bounds[segment]:
+            continue
+        bound = bounds[segment]
+        for place in range(begin, end):
+            if not raw[place] >= bound:
+                continue
+            height, spread = height_of(raw[place], place, pixels, average, deviation, noise, dummy, delta)
+            if height > noise and height > cutoff_pick * spread:
+                index[start + nb_picked] = place
+                nb_picked += 1
+            if height > 0 and height >= cutoff_peak * spread:
+                tops[start + nb_tops] = place
+                nb_tops += 1
+    return nb_picked, nb_tops

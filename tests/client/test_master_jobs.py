@@ -1,0 +1,100 @@
+"""Which master files are asked of the access process, and in what order."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lima2_bliss.client.masters import MasterWriter
+from lima2_bliss.client.status import ReceiverStatus
+from lima2_bliss.contract import FrameInfo, SavingError
+from lima2_bliss.contract.access import MasterJob
+from lima2_bliss.contract.wire import PipelineStatus, SourceStatus
+
+INFOS = {
+    "frame": FrameInfo(1, 4, 6, np.dtype("<u2")).to_json(),
+    "sparse_frame": FrameInfo(1, 4, 6, np.dtype("<u2")).to_json() | {"nb_bins": 3},
+    "acc_peaks": FrameInfo(1, 4, 6, np.dtype("<u4")).to_json(),
+}
+
+
+class RecordingAccess:
+    """An access device that writes nothing, or fails for one prefix."""
+
+    def __init__(self, failing: str = "") -> None:
+        self.jobs: list[MasterJob] = []
+        self.failing = failing
+
+    def call(self, command: str, text: str) -> None:
+        assert command == "WriteMaster"
+        self.jobs.append(MasterJob.model_validate_json(text))
+
+    def read(self, _attribute: str) -> list[str]:
+        saving = self.jobs[-1].saving
+        failed = saving.filename_prefix == self.failing
+        path = str(saving.layout().master_file)
+        return [json.dumps({"state": "failed" if failed else "done", "path": path, "error": "disk full"})]
+
+
+def receivers(counts: dict[str, tuple[int, ...]]) -> list[ReceiverStatus]:
+    return [
+        ReceiverStatus(
+            f"receiver {rank}",
+            rank,
+            PipelineStatus(
+                uuid="u",
+                sources={
+                    source: SourceStatus(frame_info=INFOS[source], saved_contiguous=counts[source][rank], files=1)
+                    for source in counts
+                },
+            ),
+        )
+        for rank in range(2)
+    ]
+
+
+def writer(access: RecordingAccess) -> MasterWriter:
+    control = SimpleNamespace(read=lambda _: ["{}"])
+    devices: Any = SimpleNamespace(access=access, control=control)
+    sections = {"saving_dense": "d", "saving_sparse": "s", "saving_accumulation_peak": "p"}
+    processing = {name: {"enabled": True, "filename_prefix": prefix} for name, prefix in sections.items()}
+    return MasterWriter("u", devices, {}, processing)
+
+
+def test_sparse_frames_come_first_so_that_others_can_link_to_their_spots() -> None:
+    access = RecordingAccess()
+    written = writer(access).write(receivers({"frame": (5, 4), "sparse_frame": (6, 5), "acc_peaks": (2, 2)}), 1.0)
+
+    assert set(written) == {"frame", "sparse_frame", "acc_peaks"}
+    assert [job.saving.filename_prefix for job in access.jobs] == ["s", "d", "p"]
+    sparse, dense, peaks = access.jobs
+    assert (sparse.kind, sparse.counts, sparse.shape) == ("sparse", [6, 5], (1, 4, 6))
+    assert (dense.kind, dense.counts) == ("dense", [5, 4])
+    assert dense.spots == sparse.saving
+    assert (peaks.dtype, peaks.counts, peaks.spots) == ("<u4", [2, 2], None)
+
+
+def test_a_master_that_cannot_be_written_does_not_keep_the_others_away() -> None:
+    access = RecordingAccess(failing="s")
+    masters = writer(access)
+    with pytest.raises(SavingError, match="master file of sparse_frame was not written: disk full"):
+        masters.write(receivers({"frame": (5, 4), "sparse_frame": (6, 5), "acc_peaks": (0, 0)}), 1.0)
+
+    assert [job.saving.filename_prefix for job in access.jobs] == ["s", "d"]
+    assert access.jobs[1].spots is None
+    access.failing = ""
+    assert set(masters.write(receivers({"frame": (5, 4), "sparse_frame": (6, 5)}), 1.0)) == {"frame", "sparse_frame"}
+    assert len(access.jobs) == 3  # the dense one was there already
+
+
+def test_receivers_that_do_not_tell_sources_apart_speak_of_the_frame() -> None:
+    status = PipelineStatus(uuid="u", frame_info=INFOS["frame"], files=2, saved_contiguous=8)
+    old = [ReceiverStatus("receiver 0", 0, status)]
+
+    assert [path.name for path in writer(RecordingAccess()).receiver_files(old)] == ["d_0_00000.h5", "d_0_00001.h5"]
+    assert old[0].source("frame").saved_contiguous == 8
+    assert old[0].source("acc_peaks") == SourceStatus()
