@@ -1,7 +1,7 @@
 """Publishing into blissdata: stream definitions, the publisher that fills them, its client, and readers.
 
-Import from the modules: `publisher_client` (sessions), `readers` (consumers), `lima_info` (image streams); the
-publisher process is `server`. Here are the words they share.
+Import from the modules: `publisher_client` (sessions), `readers` (consumers), `spots`, `sparse_file` and `densify`
+(analysis, no Redis), `lima_info` (image streams); the publisher process is `server`. Here are the words they share.
 """
 
 from lima2_bliss.publishing.job import Budget, Limits, PublishJob, ReceiverAddress, StreamTarget

@@ -177,7 +177,10 @@ class Publication:
         """Return when further rows of ``rank`` may come."""
 
         def room() -> bool:
-            return self._over or self._merger.waiting_bytes(rank) < MAX_WAITING_BYTES
+            if self._over or self._merger.waiting_bytes(rank) < MAX_WAITING_BYTES:
+                return True
+            # everyone waits for its next frame, which may be larger than all the room there is
+            return self._merger.limit(rank) <= self._merger.merged
 
         with self._condition:
             while not room():

@@ -124,7 +124,7 @@ def all_definitions() -> list[StreamDefinition]:
     ]
 
 
-def smx_definitions(nb_bins: int = 5) -> list[StreamDefinition]:
+def definitions_of_smx(nb_bins: int = 5) -> list[StreamDefinition]:
     """Image and all SMX streams without ROIs."""
     processing = SmxParameters.model_validate({"fai": {"poni_path": "x.poni", "nb_bins": nb_bins}})
     return smx_streams(processing, receivers.INFO)
@@ -208,7 +208,7 @@ def make_setup(redis_server: RedisServer) -> Iterator[Callable[..., ScanSetup]]:
         acquisition = str(uuid.uuid4())
         ours = [receivers.HandFedReceiver(acquisition, rank, nb_receivers, rows=smx) for rank in range(nb_receivers)]
         if smx is not None:
-            definitions = definitions or smx_definitions(smx.nb_bins)
+            definitions = definitions or definitions_of_smx(smx.nb_bins)
             job = {"rows_per_frame": smx.rows_per_frame, "row_counts": smx_rows.ROW_COUNTS} | job
         scan, targets = create_scan(server, definitions or all_definitions(), lima_info)
         job.setdefault("rows_per_frame", ROWS_PER_FRAME)
@@ -263,6 +263,12 @@ def hand_fed() -> ModuleType:
 def smx() -> type[Any]:
     """Makes the result rows of the SMX pipeline."""
     return smx_rows.SmxRows
+
+
+@pytest.fixture
+def smx_definitions() -> Callable[[int], list[StreamDefinition]]:
+    """Gives image and all SMX streams for so many bins."""
+    return definitions_of_smx
 
 
 @pytest.fixture

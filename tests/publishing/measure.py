@@ -1,7 +1,8 @@
 """Row appended on a receiver -> row in a consumer process: every part in a process of its own, on a real Redis.
 
 `.venv/bin/python tests/publishing/measure.py --rate 1000 --frames 5000 --receivers 2 --rois 10`; rate 0: as fast as it
-goes. Prints one JSON line.
+goes. `--smx 1000 100 10000`: rows of the SMX pipeline with so many bins, spots and sparse pixels in each frame.
+Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -74,13 +75,15 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=500)
     parser.add_argument("--receivers", type=int, default=2)
     parser.add_argument("--no-preview", action="store_true")
+    parser.add_argument("--smx", type=int, nargs=3, metavar=("BINS", "SPOTS", "PIXELS"))
+    parser.add_argument("--budget-mb", type=int, default=0, help="Redis memory for each family; 0: the defaults")
     options = parser.parse_args()
     spec = importlib.util.spec_from_file_location("conftest", HERE / "conftest.py")
     fixtures = importlib.util.module_from_spec(spec)
     sys.modules["conftest"] = fixtures
     spec.loader.exec_module(fixtures)
 
-    server = fixtures.RedisServer()
+    server = fixtures.RedisServer("4gb")
     processes = []
     try:
         acquisition = str(uuid.uuid4())
@@ -88,21 +91,28 @@ def main() -> None:
             start(
                 str(HERE / "receiver_process.py"), acquisition, str(rank), str(options.receivers),
                 *("--rate", str(options.rate)),
+                *(["--smx", *map(str, options.smx)] if options.smx else []),
                 *("--frames", str(fixtures.receivers.RoundRobin(options.receivers).count(rank, options.frames))),
             )
             for rank in range(options.receivers)
         ]  # fmt: skip
         processes += feeders
         endpoints = [json.loads(feeder.stdout.readline())["endpoint"] for feeder in feeders]
-        definitions = [d for d in fixtures.all_definitions() if not (options.no_preview and "preview" in d.name)]
+        definitions = fixtures.definitions_of_smx(options.smx[0]) if options.smx else fixtures.all_definitions()
+        definitions = [d for d in definitions if not (options.no_preview and "preview" in d.name)]
         scan, targets = fixtures.create_scan(server, definitions)
+        rows = fixtures.smx_rows.SmxRows(*options.smx) if options.smx else None
+        of_each = {f"{name}_bytes": options.budget_mb << 20 for name in ("sparse", "spots", "vector")}
+        budget = fixtures.Budget(**(of_each if options.budget_mb else {}))
         job = fixtures.PublishJob(
             uuid=acquisition,
             redis_url=server.url,
             receivers=[{"name": f"r{rank}", "endpoint": endpoint} for rank, endpoint in enumerate(endpoints)],
             nb_frames=options.frames,
-            rows_per_frame=fixtures.ROWS_PER_FRAME,
+            rows_per_frame=rows.rows_per_frame if rows else fixtures.ROWS_PER_FRAME,
+            row_counts=fixtures.smx_rows.ROW_COUNTS if rows else {},
             streams=targets,
+            budget=budget,
         )
         publisher = start("-c", PUBLISHER)
         consumer = start("-c", CONSUMER, server.url, scan.key, str(options.frames))
@@ -119,6 +129,8 @@ def main() -> None:
         indices = streams["det:frame_index"][0 : options.frames]
         result |= {"rate_hz": options.rate, "receivers": options.receivers, "streams": len(targets)}
         result |= {"entries": server.store._redis.xlen(streams["det:timestamp"].key), "state": status["state"]}
+        result |= {"lag_ms": round(status["lag_s"] * 1e3, 2), "stopped": status["stopped"]}
+        result["redis_mb"] = round(server.store._redis.info("memory")["used_memory"] / 1e6)
         result["in_order"] = bool(np.array_equal(indices, np.arange(options.frames)))
         print(json.dumps(result))
         scan.stop()

@@ -1,11 +1,10 @@
 """A sparse frame gives the dense image that fabio makes of the same file, and its spots and hits come back."""
 
-import logging
-
 import fabio
 import h5py
 import numpy as np
 import pytest
+from fabio.sparseimage import densify as densify_by_fabio
 
 from lima2_bliss.contract import FrameFlags, FrameMeta, NotAvailableError, ParameterError, SparseFrame, SparseInfo
 from lima2_bliss.contract.parameters import Saving
@@ -52,9 +51,7 @@ def saved(tmp_path):
         saving = Saving(enabled=True, base_path=str(tmp_path), filename_prefix="run", nb_frames_per_file=100)
         writer = make_writer(saving, info, 0, {})
         for local, frame in enumerate(frames):
-            flags = {None: FrameFlags.LOST, "vetoed": FrameFlags.VETOED}.get(
-                frame if isinstance(frame, str) else None if frame is None else "", FrameFlags.GOOD
-            )
+            flags = {None: FrameFlags.LOST, "vetoed": FrameFlags.VETOED}.get(frame, FrameFlags.GOOD)
             good = isinstance(frame, SparseFrame)
             meta = FrameMeta(local, local, flags=flags, hit=good and frame.is_hit)
             writer.write(frame if good else None, meta)
@@ -69,18 +66,24 @@ def saved(tmp_path):
 def test_a_dense_image_is_the_one_that_fabio_makes(saved, dtype, normalization):
     info = make_info(dtype, normalization)
     path = saved(info, [make_frame(info, seed) for seed in range(3)])
-    logging.getLogger("fabio").setLevel(logging.ERROR)
     image = fabio.open(str(path))
+    # fabio's compiled code leaves pixels inside the first bin centre empty, its NumPy code gives them that bin
+    compared = ~(info.mask < info.radius[0])
     with SparseFile(path) as file:
         assert len(file) == 3
         for place in range(3):
-            ours = densify(file.frame(place), file.info)
+            frame = file.frame(place)
+            ours = densify(frame, file.info)
             theirs = image.getframe(place).data
-            assert ours.dtype == theirs.dtype == dtype
+            given = (frame.index, frame.intensity, info.dummy, frame.background_avg, None, info.normalization)
+            with np.errstate(invalid="ignore"):  # it makes integers of NaN before it fills them
+                reference = densify_by_fabio(info.mask, info.radius, *given)
+            assert ours.dtype == theirs.dtype == reference.dtype == dtype
             # a value may lie on the edge of rounding
             atol = 1 if dtype != "float32" else 0
-            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=atol)
-            assert np.mean(ours == theirs) > 0.99 or dtype == "float32"
+            np.testing.assert_allclose(ours, reference, rtol=1e-4, atol=atol)
+            np.testing.assert_allclose(ours[compared], theirs[compared], rtol=1e-4, atol=atol)
+            assert np.mean(ours == reference) > 0.99 or dtype == "float32"
     image.close()
 
 
@@ -108,7 +111,7 @@ def test_a_file_gives_the_frames_that_were_saved(saved):
 
 
 def test_files_without_sparse_frames_are_named(tmp_path):
-    with pytest.raises(NotAvailableError, match="nowhere.h5 cannot be read"):
+    with pytest.raises(NotAvailableError, match=r"nowhere\.h5 cannot be read"):
         SparseFile(tmp_path / "nowhere.h5")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1

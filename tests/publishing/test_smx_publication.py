@@ -151,7 +151,9 @@ def test_rows_that_a_receiver_dropped_before_they_were_read_end_their_streams_on
     assert len(read["spots_y"]) == 6
 
 
-def test_many_rows_come_in_several_replies_and_are_published_whole(make_setup, smx):
+@pytest.mark.parametrize("room", [1000, 64 << 20])
+def test_many_rows_come_in_several_replies_and_are_published_whole(make_setup, smx, monkeypatch, room):
+    monkeypatch.setattr("lima2_bliss.publishing.publication.MAX_WAITING_BYTES", room)
     setup = make_setup(2, smx=smx(nb_bins=2, spots=1, pixels=40_000))
     for receiver in setup.receivers:
         receiver.feeder.feed(10)

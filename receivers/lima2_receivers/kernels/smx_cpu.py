@@ -127,6 +127,7 @@ class CpuFinder:
                 keys,
                 scratch.bounds,
                 key_bounds,
+                self._pick.watched,
                 part,
                 self._pick.pixels,
                 average,

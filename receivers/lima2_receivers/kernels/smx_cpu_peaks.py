@@ -9,6 +9,16 @@ from lima2_receivers.kernels.smx_cpu_pick import height_of
 
 
 @kernel()
+def _brightest(raw, top, width, half):  # type: ignore[no-untyped-def]
+    """Place of the largest raw value of a patch: the one that is most likely to rule ``top`` out."""
+    brightest = top
+    for dy in range(-half, half + 1):
+        for place in range(top + dy * width - half, top + dy * width + half + 1):
+            brightest = place if raw[place] > raw[brightest] else brightest
+    return brightest
+
+
+@kernel()
 def find_spots(raw, shape, tops, pixels, average, deviation, limits, patch, out):  # type: ignore[no-untyped-def]
     """Measure the spots among the possible tops.
 
@@ -27,6 +37,10 @@ def find_spots(raw, shape, tops, pixels, average, deviation, limits, patch, out)
         if y < half or y >= height - half or x < half or x >= width - half:
             continue
         largest, spread = height_of(raw[top], top, pixels, average, deviation, noise, dummy, delta)
+        likely = _brightest(raw, top, width, half)
+        value, spread = height_of(raw[likely], likely, pixels, average, deviation, noise, dummy, delta)
+        if value > largest:
+            continue
         valid = True
         size = 0
         total = 0.0

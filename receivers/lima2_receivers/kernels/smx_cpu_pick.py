@@ -94,12 +94,22 @@ def _largest(keys):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def pick(raw, keys, bounds, key_bounds, out_of, pixels, average, deviation, limits, index, tops):  # type: ignore[no-untyped-def]
+def _reaching(raw, bound):  # type: ignore[no-untyped-def]
+    """uint64: bit k is set if pixel k of a segment reaches the bound."""
+    bits = np.uint64(0)
+    for k in range(raw.size):
+        bits |= np.uint64(raw[k] >= bound) << np.uint64(k)
+    return bits
+
+
+@kernel()
+def pick(raw, keys, bounds, key_bounds, watched, out_of, pixels, average, deviation, limits, index, tops):  # type: ignore[no-untyped-def]
     """Find the picked pixels, and possible tops of spots, of segments ``out_of[0]`` to ``out_of[1]``.
 
     ``keys``, ``key_bounds``: integers that sort like ``raw`` and ``bounds`` where these are positive (the bits of
-    floats, integers themselves). ``limits``: (noise, cutoff_pick, cutoff_peak, dummy, delta), float32. ``index``,
-    ``tops``: int32, are filled from the first pixel of the first segment on. Returns how many of each there are.
+    floats, integers themselves). ``watched``: of `PickTables`. ``limits``: (noise, cutoff_pick, cutoff_peak, dummy,
+    delta), float32. ``index``, ``tops``: int32, are filled from the first pixel of the first segment on. Returns how
+    many of each there are.
     """
     noise, cutoff_pick, cutoff_peak, dummy, delta = limits
     nb_picked = 0
@@ -110,9 +120,13 @@ def pick(raw, keys, bounds, key_bounds, out_of, pixels, average, deviation, limi
         end = min(begin + SEGMENT, raw.size)
         if not _largest(keys[begin:end]) >= key_bounds[segment]:
             continue
-        bound = bounds[segment]
-        for place in range(begin, end):
-            if not raw[place] >= bound:
+        left = _reaching(raw[begin:end], bounds[segment]) & watched[segment]
+        place = begin - 1
+        while left != 0:
+            place += 1
+            last = left & np.uint64(1)
+            left >>= np.uint64(1)
+            if last == 0:
                 continue
             height, spread = height_of(raw[place], place, pixels, average, deviation, noise, dummy, delta)
             if height > noise and height > cutoff_pick * spread:

@@ -65,7 +65,8 @@ class PickTables:
 
     ``position``: float32 (n), place on the axis of bins, NaN where nothing is looked for. ``dark``, ``norm``: float32
     (n) or empty. ``first``, ``last``: int32 (segments), lowest and highest bin of a segment; last < first where
-    nothing is looked for. ``level``: int32 (segments), binary logarithm of the number of these bins, rounded down.
+    nothing is looked for. ``watched``: uint64 (segments), bit k set if pixel k is looked for. ``level``: int32
+    (segments), binary logarithm of the number of these bins, rounded down.
     ``least_dark``, ``least_norm``, ``most_norm``: float32 (segments) or empty.
     """
 
@@ -74,6 +75,7 @@ class PickTables:
     norm: np.ndarray
     first: np.ndarray
     last: np.ndarray
+    watched: np.ndarray
     level: np.ndarray
     least_dark: np.ndarray
     least_norm: np.ndarray
@@ -142,6 +144,7 @@ def make_pick_tables(bins: RadialBins, corrections: PixelCorrections, settings: 
         norm=_of_pixels(corrections.normalization),
         first=first,
         last=last,
+        watched=_bits(looked_for),
         level=np.log2(np.maximum(last - first + 1, 1)).astype(np.int32),
         least_dark=extreme(corrections.dark, np.minimum, np.inf),
         least_norm=extreme(corrections.normalization, np.minimum, np.inf),
@@ -152,3 +155,10 @@ def make_pick_tables(bins: RadialBins, corrections: PixelCorrections, settings: 
 def _of_pixels(values: np.ndarray | None) -> np.ndarray:
     """Kernels are compiled for arrays that could be written; a map that cannot (of a file, say) is copied."""
     return _NONE if values is None else np.require(values, np.float32, ["C", "W"])
+
+
+def _bits(flags: np.ndarray) -> np.ndarray:
+    """uint64: `SEGMENT` flags each, the first one in the lowest bit."""
+    padded = np.zeros(-(-len(flags) // SEGMENT) * SEGMENT, bool)
+    padded[: len(flags)] = flags
+    return np.packbits(padded, bitorder="little").view("<u8").astype(np.uint64, copy=False)

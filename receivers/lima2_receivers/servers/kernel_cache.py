@@ -8,6 +8,10 @@ import tempfile
 from pathlib import Path
 
 from lima2_receivers.kernels import warm_up
+from lima2_receivers.kernels.smx import warm_up_smx
+
+#: Raw pixel types for which the SMX kernels are made ready at start; those of others at their first prepare.
+SMX_TYPES = ("u2", "u4")
 
 
 def warm_up_in_turn() -> None:
@@ -16,3 +20,5 @@ def warm_up_in_turn() -> None:
     with lock.open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         warm_up()
+        for dtype in SMX_TYPES:
+            warm_up_smx(dtype)

@@ -10,7 +10,7 @@ from lima2_bliss.contract import FrameInfo, ImageTransform, SparseInfo
 from lima2_bliss.contract.parameters import SmxParameters
 from lima2_receivers.engine.plugin import FrameOutput, PipelineGraph, PipelineSetup
 from lima2_receivers.kernels.running_mean import RunningMean
-from lima2_receivers.kernels.smx import make_finder
+from lima2_receivers.kernels.smx import make_finder, warm_up_smx
 from lima2_receivers.kernels.smx_types import Finder, FinderSettings
 from lima2_receivers.pipelines.measuring import measuring_nodes
 from lima2_receivers.pipelines.smx.accumulate import ACC_CORRECTED, ACC_PEAKS, AccumulateNode
@@ -25,6 +25,8 @@ def build(setup: PipelineSetup) -> PipelineGraph:
     """The nodes of one acquisition, for parameters that passed `check`. The dense frame is the raw one, not a copy."""
     processing: SmxParameters = setup.processing
     tables = load_tables(processing.fai, setup.input)
+    if processing.compute.backend in ("auto", "cpu"):
+        warm_up_smx(setup.input.dtype)
     finder = make_smx_finder(processing, tables, setup.input.dtype)
     bins = tables.bins
     valid = np.isfinite(bins.radius).reshape(1, *bins.shape)

@@ -36,7 +36,8 @@ CONTENT = (
 
 @dataclass(frozen=True)
 class Tables:
-    """Radial bins and pixel corrections of an acquisition; nobody writes to the arrays.
+    """Radial bins and pixel corrections of an acquisition; nobody writes to the arrays (which stay writable, because
+    numba compiles kernels for read-only ones anew).
 
     Masked pixels are in no bin, have the radius NaN and are True in ``corrections.masked``. ``unit`` is the radial unit
     of all radii (scaled: m for r_m), ``span`` the smallest and largest radius. ``description`` holds names and plain
@@ -145,10 +146,7 @@ def _make(fai: Fai, info: FrameInfo, faults: list[str]) -> Tables | None:
         masked=masked if masked.any() else None,
         dummy=(fai.dummy, fai.delta_dummy) if fai.do_dummy else None,
     )
-    tables = Tables(bins, corrections, fai.unit, UNIT_LABELS[fai.unit], radial_span(bins), geometry.description)
-    _protect(bins)
-    _protect(corrections)
-    return tables
+    return Tables(bins, corrections, fai.unit, UNIT_LABELS[fai.unit], radial_span(bins), geometry.description)
 
 
 def _geometry(fai: Fai, info: FrameInfo, masked: np.ndarray) -> Geometry:
@@ -169,12 +167,6 @@ def _check_arrays(fai: Fai) -> None:
         )
     if missing:
         raise ParameterError(f"fai: no geometry: {' and '.join(given)} also needs {' and '.join(missing)}")
-
-
-def _protect(arrays: object) -> None:
-    for value in vars(arrays).values():
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
 
 
 def _remembered(key: tuple) -> Tables | None:

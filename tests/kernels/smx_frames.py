@@ -1,0 +1,158 @@
+"""Frames with spots at known places, the radial bins that go with them, and pyFAI's peak finder on the same bins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lima2_receivers.kernels.smx_types import FinderSettings, PixelCorrections, RadialBins
+
+#: The photons of a spot spread over a Gaussian of this deviation [px].
+SPOT_WIDTH = 0.9
+
+
+@dataclass(frozen=True)
+class Scene:
+    """``image``: (y, x). ``mask``: (y, x). ``spots``: (n, 3), y, x, photons of the spots that have room."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    spots: np.ndarray
+    bins: RadialBins
+
+
+def radial_bins(
+    shape: tuple[int, int], nb_bins: int, mask: np.ndarray | None = None, beyond: float = 1.0
+) -> RadialBins:
+    """Rings around a point beside the middle, without splitting; ``beyond`` > 1 leaves the outermost ones empty."""
+    height, width = shape
+    y, x = np.ogrid[:height, :width]
+    radius = np.hypot(y - height / 2 - 3.3, x - width / 2 + 5.7).astype("f4").ravel()
+    step = float(radius.max()) * 1.0001 * beyond / nb_bins
+    number = np.minimum((radius / step).astype(int), nb_bins - 1)
+    if mask is not None:
+        number[mask.ravel()] = nb_bins
+        radius[mask.ravel()] = np.nan
+    order = np.argsort(number, kind="stable").astype("i4")
+    ends = np.cumsum(np.bincount(number, minlength=nb_bins + 1)[:nb_bins])
+    indptr = np.concatenate([[0], ends]).astype("i4")
+    centers = ((np.arange(nb_bins) + 0.5) * step).astype("f4")
+    return RadialBins(shape, centers, indptr, order[: indptr[-1]], None, radius)
+
+
+def split_bins(bins: RadialBins, seed: int = 0) -> RadialBins:
+    """The same, but every pixel also belongs to the next bin by a share of its own."""
+    share = np.random.default_rng(seed).uniform(0, 1, bins.radius.size).astype("f4")
+    numbers = np.repeat(np.arange(bins.nb_bins), np.diff(bins.indptr))
+    more = np.minimum(numbers + 1, bins.nb_bins - 1)
+    numbers, pixels = np.concatenate([numbers, more]), np.concatenate([bins.indices, bins.indices])
+    shares = np.concatenate([share[bins.indices], 1 - share[bins.indices]])
+    order = np.argsort(numbers, kind="stable")
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=bins.nb_bins))]).astype("i4")
+    return RadialBins(bins.shape, bins.centers, indptr, pixels[order], shares[order], bins.radius)
+
+
+def detector_mask(shape: tuple[int, int], seed: int) -> np.ndarray:
+    """Gaps between modules, and one dead pixel in 500."""
+    mask = np.random.default_rng(seed).random(shape) < 0.002
+    for row in range(shape[0] // 4, shape[0], shape[0] // 4):
+        mask[row : row + 36] = True
+    mask[:, shape[1] // 2 : shape[1] // 2 + 8] = True
+    return mask
+
+
+def make_scene(
+    shape: tuple[int, int], nb_bins: int, nb_spots: int, seed: int = 0, level: float = 30.0, dtype: str = "u2"
+) -> Scene:
+    """A steep background with a powder ring, and spots of 100 to 5000 photons, 12 pixels apart, none over the mask.
+
+    Masked pixels have the largest value of the type, as detectors give them.
+    """
+    random = np.random.default_rng(seed)
+    mask = detector_mask(shape, seed)
+    bins = radial_bins(shape, nb_bins, mask)
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    radius = np.hypot(y - shape[0] / 2 - 3.3, x - shape[1] / 2 + 5.7) / min(shape)
+    ring = 0.4 * np.exp(-(((radius - 0.3) / 0.01) ** 2))
+    mean = level * (20 * np.exp(-radius / 0.03) + np.exp(-radius / 0.25) + ring) + 0.2
+    places = np.argwhere(random.random((shape[0] // 12, shape[1] // 12)) < 1.5 * nb_spots * 144 / mask.size) * 12.0 + 6
+    places += random.uniform(-2, 2, places.shape)
+    clear = [not mask[int(py) - 4 : int(py) + 6, int(px) - 4 : int(px) + 6].any() for py, px in places]
+    places = random.permutation(places[np.array(clear)])[:nb_spots]
+    photons = np.exp(random.uniform(np.log(100), np.log(5000), len(places)))
+    for (py, px), count in zip(places, photons, strict=True):
+        rows, columns = np.arange(int(py) - 4, int(py) + 6), np.arange(int(px) - 4, int(px) + 6)
+        shape_y = np.exp(-((rows - py) ** 2) / 2 / SPOT_WIDTH**2)
+        shape_x = np.exp(-((columns - px) ** 2) / 2 / SPOT_WIDTH**2)
+        mean[np.ix_(rows, columns)] += count * np.outer(shape_y, shape_x) / (2 * np.pi * SPOT_WIDTH**2)
+    pixels = random.poisson(mean)
+    if np.dtype(dtype).kind in "iu":
+        top = np.iinfo(dtype).max
+        pixels = np.minimum(pixels, top)
+        pixels[mask] = top
+    return Scene(pixels.astype(dtype), mask, np.column_stack([places, photons]), bins)
+
+
+def maps(size: int, seed: int = 0) -> PixelCorrections:
+    """Dark, dark variance, variance and normalization of the size of real ones."""
+    random = np.random.default_rng(seed)
+
+    def uniform(low: float, high: float) -> np.ndarray:
+        return random.uniform(low, high, size).astype("f4")
+
+    return PixelCorrections(uniform(0, 2), uniform(0.1, 0.5), uniform(1, 40), uniform(0.7, 1.3))
+
+
+class PyfaiFinder:
+    """pyFAI's OpenCL peak finder on PoCL with the same bins; bins without pixels are NaN."""
+
+    def __init__(self, bins: RadialBins, corrections: PixelCorrections, settings: FinderSettings) -> None:
+        from pyFAI.opencl import ocl
+        from pyFAI.opencl.peak_finder import OCL_PeakFinder
+
+        coefs = np.ones(len(bins.indices), "f4") if bins.coefs is None else bins.coefs
+        lut = (coefs, bins.indices, bins.indptr)
+        mask = ~np.isfinite(bins.radius) if corrections.masked is None else corrections.masked
+        device = next((p.id, d.id) for p in ocl.platforms for d in p.devices if "portable" in p.name.lower())
+        self.settings, self.corrections = settings, corrections
+        self.engine = OCL_PeakFinder(
+            lut,
+            bins.radius.size,
+            empty=np.nan,
+            bin_centers=bins.centers,
+            radius=bins.radius.reshape(bins.shape),
+            mask=mask.reshape(bins.shape),
+            platformid=device[0],
+            deviceid=device[1],
+        )
+
+    def _common(self, image: np.ndarray) -> dict:
+        settings, maps_ = self.settings, self.corrections
+        named = {"dark": maps_.dark, "flat": maps_.normalization, "variance": maps_.variance}
+        options = {name: values.reshape(image.shape) for name, values in named.items() if values is not None}
+        if maps_.dummy is not None:
+            options |= {"dummy": maps_.dummy[0], "delta_dummy": maps_.dummy[1]}
+        return options | {
+            "data": image,
+            "error_model": settings.error_model,
+            "cutoff_clip": settings.cutoff_clip,
+            "cycle": settings.cycle,
+            "noise": settings.noise,
+            "radial_range": settings.radial_range,
+        }
+
+    def sparsify(self, image: np.ndarray):
+        """Background and pixels (pyFAI's own `SparseFrame`)."""
+        return self.engine.sparsify(cutoff_pick=self.settings.cutoff_pick, **self._common(image))
+
+    def peaks(self, image: np.ndarray) -> np.ndarray:
+        """Spots in order of place: index, intensity, sigma, pos0, pos1."""
+        settings = self.settings
+        found = self.engine.peakfinder(
+            cutoff_peak=settings.cutoff_peak,
+            patch_size=settings.patch_size,
+            connected=settings.connected,
+            **self._common(image),
+        )
+        return np.sort(found, order="index")
