@@ -14,6 +14,8 @@ from bliss.scanning.toolbox import ChainBuilder
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
+from lima2_bliss.publishing.smx_streams import HIT_RATE, NB_PEAKS
+from lima2_bliss.publishing.streams import FRAME_INDEX
 
 if TYPE_CHECKING:
     from lima2_bliss.controller.detector import Lima2Detector
@@ -67,6 +69,22 @@ class TakeRequest:
         return f"{detector}.take({', '.join(words)})"
 
 
+def hit_curves(chain: AcquisitionChain) -> list[dict[str, Any]]:
+    """What Flint draws at first over the frame index: spots and, on the right, the hit rate; nothing without them."""
+    items = []
+    for master in chain.nodes_list:
+        if isinstance(master, Lima2AcquisitionMaster):
+            names = {channel.counter_name: channel.fullname for channel in master.channels}
+            sides = ((NB_PEAKS, "left"), (HIT_RATE, "right"))
+            if FRAME_INDEX in names:  # without an axis nothing would be drawn
+                items += [
+                    {"kind": "curve", "x": names[FRAME_INDEX], "y": names[counter], "y_axis": side}
+                    for counter, side in sides
+                    if counter in names
+                ]
+    return [{"kind": "curve-plot", "items": items}] if items else []
+
+
 def continuous_scan(
     detector: Lima2Detector,
     request: TakeRequest,
@@ -99,6 +117,8 @@ def continuous_scan(
     info = ScanInfo()
     info.update({"type": "take", "save": save, "npoints": request.nb_images, "count_time": request.expo_time})
     info["title"] = request.title(detector.name)
+    if curves := hit_curves(chain):
+        info["plots"] = curves
     progress = ImagesProgress() if is_bliss_shell() else None
     scan = Scan(chain, name="take", scan_info=info, save=save, scan_progress=progress)
     if run:

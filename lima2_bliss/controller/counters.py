@@ -12,6 +12,7 @@ from lima2_bliss.contract import FrameInfo, ParameterError
 from lima2_bliss.controller.compatibility import NexusDetectorCounter
 from lima2_bliss.publishing.smx_streams import ACC_CORRECTED, ACC_PEAKS, BACKGROUND_STD, HIT_RATE
 from lima2_bliss.publishing.streams import (
+    FRAME_INDEX,
     IMAGE,
     PREVIEW,
     PREVIEW_INDEX,
@@ -132,7 +133,8 @@ def make_counters(controller: Any, state: DetectorState) -> dict[str, DetectorCo
 def counter_groups(counters: Mapping[str, DetectorCounter], rois: Iterable[str]) -> Any:
     """Groups of counters by name: those of `GROUPS` that the pipeline gives, one per ROI, and `default`.
 
-    `default` is what a scan takes when it is given the detector: all but status.
+    `default` is what a scan takes when it is given the detector: all but status, of which smx has the frame index, to
+    draw its numbers against.
     """
     every = list(counters.values())
     groups = {group: [counter for counter in every if counter.group == group] for group in GROUPS}
@@ -143,5 +145,6 @@ def counter_groups(counters: Mapping[str, DetectorCounter], rois: Iterable[str])
     }
     for roi in rois:
         spaces[roi] = counter_namespace([counters[name] for name in statistics_names(roi)])
-    spaces["default"] = counter_namespace([c for c in every if c.group != "status"])
+    wanted = {FRAME_INDEX} if "smx" in spaces else set()
+    spaces["default"] = counter_namespace([c for c in every if c.group != "status" or c.name in wanted])
     return counter_namespace(spaces)

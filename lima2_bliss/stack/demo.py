@@ -16,6 +16,9 @@ from lima2_bliss.stack.embedded import Stack
 
 SESSION_TIMEOUT_S = 180.0
 
+#: Streams that do not have one point per frame begin so.
+OTHER_LENGTHS = ("preview", "acc_", "spots_", "sparse_")
+
 
 def say(line: str = "") -> None:
     """One line to the person who runs the demo."""
@@ -57,8 +60,13 @@ def faults(summary: dict[str, Any]) -> list[str]:
     if summary["published"] != demo_session.FRAMES:
         found.append(f"{summary['published']} frames published of {demo_session.FRAMES}")
     for stream, points in summary["streams"].items():
-        if points != demo_session.FRAMES and not stream.startswith("preview"):
+        if points != demo_session.FRAMES and not stream.startswith(OTHER_LENGTHS):
             found.append(f"stream {stream} has {points} points of {demo_session.FRAMES}")
+    expected_hits = round(demo_session.HIT_RATE * demo_session.FRAMES)
+    if summary["hits"] != expected_hits:
+        found.append(f"{summary['hits']} hits found, the simulated crystal gave {expected_hits}")
+    if not summary["hits_agree"]:
+        found.append("hits and spots in the files and in the streams are not the same")
     if not summary["equal"]:
         found.append("frames in the file, in the image stream and the ROI sums are not the same")
     return found
@@ -78,11 +86,19 @@ def show(summary: dict[str, Any]) -> None:
         say(f"  {receiver['name']:32s} {sent:9d} " + " ".join(f"{count:9d}" for count in counts))
     rate = demo_session.FRAMES / summary["wall_s"]
     say(f"\n  rate         {rate:.0f} points/s over the whole scan ({summary['wall_s']:.2f} s, software trigger)")
-    say(f"  file         {summary['master']}")
+    reduction = summary["raw_mb"] * 1e6 / summary["sparse_bytes"]
+    hit_rate = summary["hits"] / demo_session.FRAMES
+    say(f"  hits         {summary['hits']} of {demo_session.FRAMES} frames ({hit_rate:.1%})")
+    say(f"  spots        {summary['spots_per_hit']:.1f} per hit, {summary['spots_per_miss']:.1f} per other frame")
+    say(f"  reduction    {reduction:.0f} times: {summary['kept_pixels']:.0f} pixels of a frame are above background")
+    say(f"  dense file   {summary['master']}")
     say(f"               {tuple(summary['shape'])}, {summary['file_mb']:.0f} MB on disk for {summary['raw_mb']:.0f} MB")
+    say(f"  sparse file  {summary['sparse_master']}")
+    say(f"               {summary['sparse_mb']:.1f} MB on disk; densify_Bragg and fabio read it")
     say(f"  scan file    {summary['scan_file']}")
     say(f"  streams      {', '.join(sorted(summary['streams']))}")
     say(f"  check        file, image stream and ROI sums agree: {'yes' if summary['equal'] else 'NO'}")
+    say(f"               hits and spots of files and streams agree: {'yes' if summary['hits_agree'] else 'NO'}")
 
 
 def main() -> None:
@@ -111,6 +127,7 @@ def main() -> None:
     say(f"  {command.format('shell'):44s} the BLISS shell; type: simulator, loopscan(20, 0.1, simulator)")
     say(f"  {command.format('flint'):44s} live plots (needs a display)")
     say(f"  {'silx view ' + summary['master']}")
+    say(f"  {'lima2-smx-tune ' + summary['master'] + ' --set cutoff_peak=4,5,6'}")
     say(f"  {command.format('down'):44s} stop it")
     say(f"\ndemo {'finished' if not wrong else 'FAILED'} in {time.monotonic() - begin:.0f} s; the stack is "
         f"{'still running' if options.keep else 'down'}")  # fmt: skip

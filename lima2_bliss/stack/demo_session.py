@@ -1,4 +1,8 @@
-"""What the demo does in its BLISS session: `ct`, a `loopscan` of 200 images over two receivers, a look at it."""
+"""What the demo does in its BLISS session: `ct`, a `loopscan` of 200 images over two receivers that finds hits, a look.
+
+The simulated crystal diffracts in 30 % of the images. The SMX pipeline finds the radial background of each image, the
+pixels above it and the spots, and tells hits from misses.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,9 @@ from typing import Any
 
 FRAMES = 200
 EXPOSURE_S = 0.002
+HIT_RATE = 0.3
+#: Different images that the simulator replays.
+IMAGES = 20
 
 
 def say(line: str) -> None:
@@ -35,6 +42,12 @@ def main() -> None:
     session.scan_saving.base_path = os.environ["LIMA2_DATA"]
     detector.reset_settings()
     detector.detector["generator.type"] = "diffraction"
+    detector.detector["generator.diffraction.hit_rate"] = HIT_RATE
+    detector.detector["nb_prefetch_frames"] = IMAGES
+    poni = Path(os.environ["LIMA2_DATA"]) / "simulator.poni"
+    poni.write_text(detector.command("poni", {"generator": {"type": "diffraction"}}))
+    detector.smx.poni = str(poni)
+    detector.processing.pipeline = "smx"
     for name in list(detector.roi_counters.keys()):
         detector.roi_counters.remove(name)
     detector.roi_counters.set("beam", (462, 462, 100, 100))
@@ -47,6 +60,8 @@ def main() -> None:
     begin = time.monotonic()
     scan = loopscan(FRAMES, EXPOSURE_S, detector)
     wall_s = time.monotonic() - begin
+    say("\n>>> simulator")
+    say(detector.__info__())
     say("SUMMARY " + json.dumps(summary(detector, scan, wall_s)))
 
 
@@ -62,11 +77,11 @@ def summary(detector: Any, scan: Any, wall_s: float) -> dict[str, Any]:
     published = detector.publisher.status(outcome.uuid)
     streams = {name.split(":", 1)[1]: stream for name, stream in scan.streams.items() if name.startswith("simulator:")}
     sums = np.asarray(streams["beam_sum"][:])
-    master = Path(outcome.files["frame"])
+    master, sparse = Path(outcome.files["frame"]), Path(outcome.files["sparse_frame"])
     with h5py.File(master) as file:
         data = file["entry_0000/measurement/data"]
         shape = data.shape
-        nbytes = sum(path.stat().st_size for path in master.parent.glob("*.h5"))
+        nbytes = {kind: _disk_bytes(path) for kind, path in (("dense", master), ("sparse", sparse))}
         checked = [0, 1, FRAMES // 2, FRAMES - 1]
         equal = all(
             float(data[i, 462:562, 462:562].sum()) == sums[i]
@@ -89,11 +104,45 @@ def summary(detector: Any, scan: Any, wall_s: float) -> dict[str, Any]:
         "scan_file": scan.scan_info.get("filename", ""),
         "master": str(master),
         "shape": list(shape),
-        "file_mb": nbytes / 1e6,
+        "file_mb": nbytes["dense"] / 1e6,
+        "sparse_mb": nbytes["sparse"] / 1e6,
         "raw_mb": float(np.prod(shape)) * 2 / 1e6,
         "equal": equal,
-        "mean_beam": float(sums.mean()),
+        "sparse_master": str(sparse),
+        **hit_summary(streams, master, sparse),
     }
+
+
+def hit_summary(streams: Any, master: Path, sparse: Path) -> dict[str, Any]:
+    """Hits and spots as the streams tell them, and whether the files tell the same."""
+    import h5py
+    import numpy as np
+
+    hits, peaks = np.asarray(streams["is_hit"][:]), np.asarray(streams["nb_peaks"][:])
+    kept = np.asarray(streams["nb_sparse"][:])
+    with h5py.File(sparse) as file, h5py.File(master) as dense:
+        lists, frames = file["entry_0000/peaks"], file["entry_0000/sparse_frames"]
+        same = (
+            np.array_equal(lists["nPeaks"][:], peaks)
+            and np.array_equal(np.diff(frames["frame_ptr"][:].astype(np.int64)), kept)
+            and np.array_equal(file["entry_0000/instrument/simulator/is_hit"][:], hits)
+            and len(dense["entry_0000/hits/data"]) == hits.sum()
+            and len(streams["spots_x"]) == peaks.sum()
+        )
+        per_frame = frames["background_avg"].shape[1] * 8
+    return {
+        "hits": int(hits.sum()),
+        "spots_per_hit": float(peaks[hits > 0].mean()) if hits.any() else 0.0,
+        "spots_per_miss": float(peaks[hits == 0].mean()) if not hits.all() else 0.0,
+        "kept_pixels": float(kept.mean()),
+        "sparse_bytes": float((kept * 6 + per_frame).sum()),  # index and value of each pixel, background of each frame
+        "hits_agree": bool(same),
+    }
+
+
+def _disk_bytes(master: Path) -> int:
+    """Bytes on disk of a master file and the files of the receivers below it."""
+    return sum(path.stat().st_size for path in master.parent.glob(master.name.replace("_master", "_*")))
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def test_smx_gives_hits_spots_and_background_beside_the_regions(counters):
     assert names(groups.spots)[:3] == ["spots_frame", "spots_y", "spots_x"]
     assert names(groups.sparse) == ["sparse_index", "sparse_intensity"]
     assert names(groups.box)[:2] == ["box_sum", "box_avg"]
-    assert {"image", "line", "background_avg", "spots_x", "acc_peaks", "preview"} <= set(names(groups.default))
+    wanted = {"image", "line", "background_avg", "spots_x", "acc_peaks", "preview", "frame_index"}
+    assert wanted <= set(names(groups.default))
     assert "timestamp" not in names(groups.default)
 
 
@@ -71,7 +72,9 @@ def test_the_first_number_that_displays_show_is_the_hit_rate(counters):
 def test_legacy_gives_none_of_it():
     counters = counters_of(state("legacy"))
     assert not {"hit_rate", "background_avg", "spots_x", "acc_peaks"} & set(counters)
-    assert "smx" not in dir(counter_groups(counters, ["box"]))
+    groups = counter_groups(counters, ["box"])
+    assert "smx" not in dir(groups)
+    assert not {"frame_index", "timestamp"} & set(names(groups.default))
 
 
 def test_without_mean_and_peak_images_there_are_no_counters_of_them():

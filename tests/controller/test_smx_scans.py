@@ -87,10 +87,12 @@ clean(det)
     assert said["peaks"] == sum(said["nb_peaks"])
     assert 0.2 < said["rate"] < 0.6
     # one value per frame in the file; neither spots nor pixels nor previews
-    assert said["measured"]["image"] == [FRAMES, SIDE, SIDE]
-    assert said["measured"]["background_avg"] == [FRAMES, 200]
-    assert said["measured"]["nb_peaks"] == [FRAMES]
-    assert not {"background_std", "spots_x", "sparse_index", "acc_peaks", "preview"} & set(said["measured"])
+    measured = said["measured"]
+    assert measured["simulator"] == [FRAMES, SIDE, SIDE]
+    assert measured["simulator_background_avg"] == [FRAMES, 200]
+    assert measured["simulator_nb_peaks"] == [FRAMES]
+    unseen = {"background_std", "spots_x", "sparse_index", "acc_peaks", "acc_corrected", "preview"}
+    assert not {f"simulator_{name}" for name in unseen} & set(measured)
     assert set(said["files"]) == {"frame", "sparse_frame", "acc_corrected", "acc_peaks"}
     assert all(path.endswith(f"simulator_{name}_master.h5") for name, path in said["files"].items())
     assert f"{sum(wanted)} hits (40.0%)" in said["info"]
@@ -114,8 +116,8 @@ with h5py.File(det.last_outcome.files["frame"]) as file:
     say(flags=group["frame_flags"][:].tolist(), is_hit=group["is_hit"][:].tolist(),
         written=[bool(total) for total in said])
 with h5py.File(scan.scan_info["filename"]) as file:
-    image = file[f"{{int(scan.scan_number)}}.1/instrument/simulator/image"]
-    say(image=list(image.shape), sums=bool((image[:].reshape({FRAMES}, -1).sum(axis=1) == said).all()))
+    images = file[f"{{int(scan.scan_number)}}.1/instrument/simulator/image"][:]
+say(image=list(images.shape), sums=bool((images.reshape({FRAMES}, -1).sum(axis=1) == said).all()))
 say(files=sorted(det.last_outcome.files), info=det.__info__())
 
 before = {{path for path in Path(data_path).rglob("*.h5")}}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from lima2_bliss.contract import FrameFlags, FrameInfo
-from lima2_bliss.contract.parameters import LegacyParameters
+from lima2_bliss.contract.parameters import LegacyParameters, SmxParameters
 from lima2_bliss.contract.parameters.describe import filled, load_model, sections
 from lima2_bliss.publishing.preview import PREVIEW_SIDE
-from lima2_bliss.publishing.streams import legacy_streams
+from lima2_bliss.publishing.streams import pipeline_streams
 
 ROOT = Path(__file__).resolve().parents[2]
 DOC = ROOT / "doc"
@@ -82,20 +82,32 @@ def test_every_subcommand_of_the_stack_is_described():
     assert [name for name in names if f"lima2-stack {name}" not in page] == []
 
 
-def test_the_stream_table_is_that_of_the_code():
+SHAPES = {
+    "image": "(height, width)",
+    "scalar": "scalar",
+    "hit_rate": "scalar",
+    "preview_index": "(1,)",
+    "flat": "(1,)",
+    "flat_frame": "(1,)",
+}
+
+
+@pytest.mark.parametrize("model", [LegacyParameters, SmxParameters])
+def test_the_stream_table_is_that_of_the_code(model):
     roi = {"topleft": {"x": 0, "y": 0}, "dimensions": {"x": 10, "y": 20}}
-    processing = LegacyParameters.model_validate(
+    processing = model.model_validate(
         {"statistics": {"rect_rois": [roi]}, "profiles": {"rois": [roi], "directions": ["vertical"]}}
     )
     page = (DOC / "reference" / "streams.md").read_text()
-    for stream in legacy_streams(processing, FrameInfo(1, 1024, 1024, np.dtype("u2")), ["roi1"], ["rows"]):
+    frame = FrameInfo(1, 1024, 1024, np.dtype("u2"))
+    for stream in pipeline_streams(processing, frame, ["roi1"], ["rows"], nb_bins=800):
         row = re.search(rf"^\| `{stream.name}` \| (?P<dtype>.+?) \| (?P<shape>.+?) \|", page, re.M)
         assert row, f"stream {stream.name} is not in the table"
-        dtype = "the image's" if stream.name == "image" else stream.dtype
-        assert row["dtype"] == dtype
-        shapes = {"image": "(height, width)", "vector": "(n,)", "scalar": "scalar", "preview_index": "(1,)"}
-        shape = shapes.get(stream.kind)
-        assert row["shape"] == (shape or f"(rows, columns), at most {PREVIEW_SIDE}")
+        assert row["dtype"] == ("the image's" if stream.name == "image" else stream.dtype)
+        if stream.kind == "vector":
+            assert row["shape"] == ("(nb_bins,)" if stream.shape == (800,) else "(n,)")
+        else:
+            assert row["shape"] == SHAPES.get(stream.kind, f"(rows, columns), at most {PREVIEW_SIDE}")
 
 
 def test_every_frame_flag_is_described():

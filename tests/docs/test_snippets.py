@@ -1,5 +1,6 @@
 """What the documentation shows as code runs, and what it shows as configuration is accepted."""
 
+import json
 import os
 import re
 import subprocess
@@ -77,6 +78,16 @@ def test_the_tutorial_works_from_beginning_to_end(run_bliss):
 
 def _indented(code):
     return "\n".join(f"    {line}" for line in code.splitlines())
+
+
+@pytest.mark.stack
+def test_the_tutorial_on_hits_works_from_beginning_to_end(run_bliss):
+    code = script("tutorial/hit_finding.md", "bliss")
+    printed = run_bliss(f"{TIDY}\ntry:\n{_indented(code)}\nfinally:\n{_indented(TIDY)}")
+    hits, images = map(int, re.search(r"(\d+) hits of (\d+) images", printed).groups())
+    assert images == 200
+    assert 0.25 < hits / images < 0.75  # the simulator's hit_rate is 0.5
+    assert f"hits: ({hits}, 1024, 1024)" in printed
 
 
 @pytest.fixture
@@ -160,7 +171,8 @@ def test_receivers_find_the_pipeline_of_the_page(installed):
     place, env = installed
     code = "from lima2_receivers.engine.registry import load_pipelines; print(*load_pipelines())"
     done = subprocess.run([sys.executable, "-c", code], cwd=place, env=env, capture_output=True, text=True)
-    assert done.stdout.split() == ["LimaProcessingLegacy", "LimaProcessingThreshold"], done.stderr
+    found = done.stdout.split()
+    assert found == ["LimaProcessingLegacy", "LimaProcessingSmx", "LimaProcessingThreshold"], done.stderr
 
 
 def yaml_block(what):
@@ -200,17 +212,21 @@ TANGO_OWN = {"State", "Status", "Init"}
 
 
 @pytest.mark.stack
-def test_every_attribute_and_command_of_the_devices_is_described(stack, scanned):
+def test_every_attribute_and_command_of_the_devices_is_described(stack, scanned, tmp_path):
     scanned()
     page = (DOC / "reference" / "tango.md").read_text()
     words = set(re.findall(r"`(\w+)`", page))
     host = stack.environment()["TANGO_HOST"]
     names = ["limacontrol/simulator", "limareceiver/simulator1", "limaimage/simulator", "limapublisher/simulator"]
-    receiver = tango.DeviceProxy(f"tango://{host}/id00/{names[1]}")
-    uuid = str(uuid1())
-    receiver.proc_params = "{}"  # the defaults save nothing
-    receiver.Prepare(uuid)
-    names.append(f"limaprocessing/{uuid}@0")
+    control, receiver = (tango.DeviceProxy(f"tango://{host}/id00/{name}") for name in names[:2])
+    poni = tmp_path / "simulator.poni"
+    poni.write_text(json.loads(control.detectorCommand(["poni", "null"])))
+    smx = {"class_name": "LimaProcessingSmx", "fai": {"poni_path": str(poni)}}
+    for processing in ({"class_name": "LimaProcessingLegacy"}, smx):
+        uuid = str(uuid1())
+        receiver.proc_params = json.dumps(processing)  # the defaults save nothing
+        receiver.Prepare(uuid)
+        names.append(f"limaprocessing/{uuid}@0")
     for name in names:
         device = tango.DeviceProxy(f"tango://{host}/id00/{name}")
         members = {*device.get_attribute_list(), *(command.cmd_name for command in device.command_list_query())}

@@ -15,6 +15,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = {
     "chain": (["--frames", "60"], {"frames_per_s", "gb_per_s", "memcpy_ratio", "rss_mb", "rss_growth_mb"}),
     "latency": (["--frames", "60"], {"p50_ms", "p99_ms"}),
+    "smx_chain": (["--frames", "40", "--paced-frames", "40"], {"frames_per_s", "p50_ms", "p99_ms", "hit_rate"}),
     "frame_access": (
         ["--frames", "20", "--repeats", "2"],
         {"bulk_gb_per_s", "single_per_s", "ratio_bulk_to_single"},

@@ -119,6 +119,33 @@ for name in {DETECTORS}:
 """
 
 
+HITS = """
+detector = prepared("simulator", 256, 256)
+poni = data_path + "/geometry.poni"
+with open(poni, "w") as file:
+    file.write("poni_version: 1\\nPixelSize1: 7.5e-5\\nPixelSize2: 7.5e-5\\n")
+    file.write("Distance: 0.1\\nPoni1: 0.0096\\nPoni2: 0.0096\\nRot1: 0\\nRot2: 0\\nRot3: 0\\n")
+detector.detector["generator.diffraction.hit_rate"] = 0.5
+detector.processing.pipeline = "smx"
+detector.smx.update({"poni": poni, "bins": 100, "backend": "cpu", "accumulated_every": 5})
+scan = detector.take(40, 0.02)
+until(lambda: shown("simulator:acc_peaks") is not None)
+flint.wait_end_of_scans()
+names = ("hit_rate", "nb_peaks", "background_avg", "acc_peaks", "image", "beam_sum")
+np.savez(data_path + "/shown.npz", **{name: shown("simulator:" + name) for name in names})
+curve_plot = flint.get_live_plot("default-curve")
+curve_plot.focus()
+BLUE = lambda pixels: (pixels[..., 2] > pixels[..., :2].max(axis=-1) + 60)
+grab_when(lambda pixels: 300 < np.count_nonzero(BLUE(pixels)[250:750, 600:1050]) < 20_000, "hits.png")
+print(json.dumps({
+    "peaks": int(scan.streams["simulator:nb_peaks"][:].sum()),
+    "unseen": [name for name in ("spots_x", "sparse_index", "background_std", "acc_corrected", "preview")
+               if shown("simulator:" + name) is not None],
+}))
+cleaned(detector)
+"""
+
+
 @pytest.fixture(scope="module")
 def flint(stack: Stack, display: str, artifacts: Path) -> Iterator[dict[str, str]]:
     """Flint of session `tests`; the variables that a BLISS process needs to use it."""
@@ -248,3 +275,19 @@ def test_flint_ends_with_the_last_frame_of_each_detector(
     for name, parameters in zip(DETECTORS, told, strict=True):
         expected = expected_frame(SimulatorParameters.model_validate(parameters), 19)[0]
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), expected)
+
+
+def test_hits_are_curves_and_spots_an_image(
+    flint: dict[str, str], bliss_in: Callable[[Path], Callable[..., str]], artifacts: Path, tmp_path: Path
+) -> None:
+    printed = bliss_in(tmp_path)(ATTACH + HITS, env=flint)
+    (artifacts / "flint_hits.png").write_bytes((tmp_path / "hits.png").read_bytes())
+    said = json.loads(printed.splitlines()[-1])
+    with np.load(tmp_path / "shown.npz") as shown:
+        assert shown["hit_rate"].shape == shown["nb_peaks"].shape == shown["beam_sum"].shape == (40,)
+        assert shown["nb_peaks"].sum() == said["peaks"]
+        assert shown["background_avg"].shape == (100,)
+        assert shown["image"].shape == (256, 256)
+        assert shown["acc_peaks"].sum() == said["peaks"]
+    # spots, pixels and previews do not reach it
+    assert said["unseen"] == []

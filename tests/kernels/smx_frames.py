@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 
 from lima2_receivers.kernels.smx_types import FinderSettings, PixelCorrections, RadialBins
+
+if TYPE_CHECKING:
+    import pyopencl
 
 #: The photons of a spot spread over a Gaussian of this deviation [px].
 SPOT_WIDTH = 0.9
@@ -104,17 +110,37 @@ def maps(size: int, seed: int = 0) -> PixelCorrections:
     return PixelCorrections(uniform(0, 2), uniform(0.1, 0.5), uniform(1, 40), uniform(0.7, 1.3))
 
 
+@cache
+def opencl_context() -> pyopencl.Context:
+    """The first OpenCL device that can compile; skips the test if there is none."""
+    pyopencl = pytest.importorskip("pyopencl")
+    for platform in pyopencl.get_platforms():
+        for device in platform.get_devices():
+            context = pyopencl.Context([device])
+            try:
+                pyopencl.Program(context, "kernel void nothing(global float *a) { a[0] = 1; }").build()
+            except pyopencl.Error:  # a PoCL that does not know the CPU
+                continue
+            return context
+    pytest.skip("no OpenCL device that works")
+
+
 class PyfaiFinder:
-    """pyFAI's OpenCL peak finder on PoCL with the same bins; bins without pixels are NaN."""
+    """pyFAI's OpenCL peak finder with the same bins; bins without pixels are NaN.
+
+    It gets float32 images: with integers it needs a newer silx than BLISS allows.
+    """
 
     def __init__(self, bins: RadialBins, corrections: PixelCorrections, settings: FinderSettings) -> None:
         from pyFAI.opencl import ocl
         from pyFAI.opencl.peak_finder import OCL_PeakFinder
 
+        context = opencl_context()
+        # silx looks for the device by the name of its platform, and takes the last one: two PoCL have the same
+        ocl.platforms.sort(key=lambda platform: platform.version == context.devices[0].platform.version)
         coefs = np.ones(len(bins.indices), "f4") if bins.coefs is None else bins.coefs
         lut = (coefs, bins.indices, bins.indptr)
         mask = ~np.isfinite(bins.radius) if corrections.masked is None else corrections.masked
-        device = next((p.id, d.id) for p in ocl.platforms for d in p.devices if "portable" in p.name.lower())
         self.settings, self.corrections = settings, corrections
         self.engine = OCL_PeakFinder(
             lut,
@@ -123,8 +149,7 @@ class PyfaiFinder:
             bin_centers=bins.centers,
             radius=bins.radius.reshape(bins.shape),
             mask=mask.reshape(bins.shape),
-            platformid=device[0],
-            deviceid=device[1],
+            ctx=context,
         )
 
     def _common(self, image: np.ndarray) -> dict:
@@ -134,7 +159,7 @@ class PyfaiFinder:
         if maps_.dummy is not None:
             options |= {"dummy": maps_.dummy[0], "delta_dummy": maps_.dummy[1]}
         return options | {
-            "data": image,
+            "data": image.astype("f4"),
             "error_model": settings.error_model,
             "cutoff_clip": settings.cutoff_clip,
             "cycle": settings.cycle,

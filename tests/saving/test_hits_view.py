@@ -16,7 +16,7 @@ from sparse_frames import SHAPE, info_of, job_of, random_frame, save_frames, sav
 from lima2_bliss.contract import FrameFlags, FrameInfo, FrameMeta, RoundRobin
 from lima2_bliss.contract.access import MasterJob
 from lima2_bliss.contract.parameters import Saving
-from lima2_receivers.saving import make_writer, virtual, write_master
+from lima2_receivers.saving import hits_view, make_writer, virtual, write_master
 
 DETECTOR = "entry_0000/instrument/detector"
 HITS = "entry_0000/hits"
@@ -54,9 +54,10 @@ def dense_job(saving: Saving, counts: list[int], block: int = 1, spots: Saving |
     sparse_frames=st.integers(1, 7),
     frames=st.lists(st.tuples(st.integers(0, 99), st.booleans()), min_size=1, max_size=20),
     pieces=st.integers(1, 5),
+    single=st.sampled_from([0, 10]),
 )
 def test_hits_that_were_saved_are_there_in_order_with_their_spots(
-    receivers, block, dense_frames, sparse_frames, frames, pieces
+    receivers, block, dense_frames, sparse_frames, frames, pieces, single
 ):
     """Each frame: (seed, vetoed from the dense files)."""
     dispatch = RoundRobin(receivers, block)
@@ -64,6 +65,8 @@ def test_hits_that_were_saved_are_there_in_order_with_their_spots(
     hits, vetoed = [frame.is_hit for frame in sparse], {place for place, (_, veto) in enumerate(frames) if veto}
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(virtual, "PIECES_OF_MAPPING", pieces)
+        patch.setattr(virtual, "SINGLE_PIECES", single)
+        patch.setattr(hits_view, "_SINGLE_HITS", single)
         dense, spots = saving_in(directory, dense_frames, filename_prefix="dense"), saving_in(directory, sparse_frames)
         counts = save_dense(dense, hits, vetoed, dispatch)
         save_frames(spots, sparse, dispatch, info_of())

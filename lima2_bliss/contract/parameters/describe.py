@@ -24,6 +24,9 @@ _MARKED = re.compile(r"(<!-- parameters: (?P<model>[\w.]+:\w+) -->\n).*?(<!-- en
 #: Limits of a value: key of the JSON schema, sign.
 _LIMITS = (("minimum", ">="), ("exclusiveMinimum", ">"), ("maximum", "<="), ("exclusiveMaximum", "<"))
 
+#: Sections with so many parameters are shown in full only once.
+LONG_SECTION = 4
+
 
 @dataclass(frozen=True)
 class Leaf:
@@ -84,7 +87,8 @@ def _sections(schema: dict[str, Any], definitions: dict[str, Any], path: str, de
             below.extend(_sections(field, definitions, name, given))
         else:
             required = "default" not in field and given is None and key in schema.get("required", ())
-            value = "" if required else json.dumps([] if given is None and field.get("type") == "array" else given)
+            empty: Any = {"array": [], "object": {}}.get(field.get("type", ""))
+            value = "" if required else json.dumps(empty if given is None else given)
             leaves.append(Leaf(name, _allowed(field, definitions), value, field.get("description", "")))
     if leaves or not path:
         yield Section(path, inspect.cleandoc(schema.get("description", "")), tuple(leaves))
@@ -100,10 +104,28 @@ def markdown_table(leaves: Sequence[Leaf]) -> str:
     return "\n".join(rows)
 
 
+def _kind(section: Section) -> tuple[Any, ...]:
+    """The same for sections of one model, whatever their names and defaults."""
+    return section.meaning, tuple((leaf.name.rpartition(".")[2], leaf.allowed, leaf.meaning) for leaf in section.leaves)
+
+
+def _as_before(section: Section, known: Section) -> str:
+    """One sentence for a section that differs from ``known`` at most in its defaults."""
+    pairs = zip(section.leaves, known.leaves, strict=True)
+    changed = [f"`{new.name}` is `{new.default}`" for new, old in pairs if new.default != old.default]
+    but = f"; the default of {', of '.join(changed)}" if changed else ""
+    return f"**`{section.name}`** As `{known.name}`{but}."
+
+
 def markdown(model: type[Parameters]) -> str:
-    """All parameters of a model: for each section its meaning and a table."""
+    """All parameters of a model: for each section its meaning and a table; one sentence for a long one that repeats."""
     parts = []
+    shown: dict[tuple[Any, ...], Section] = {}
     for section in sections(model):
+        known = shown.setdefault(_kind(section), section)
+        if known is not section and len(section.leaves) >= LONG_SECTION:
+            parts.append(_as_before(section, known))
+            continue
         if section.meaning:
             meaning = section.meaning.replace("``", "`")
             parts.append(f"**`{section.name}`** {meaning}" if section.name else meaning)

@@ -21,6 +21,8 @@ from lima2_receivers.saving.virtual import Rows, virtual_rows
 
 _log = logging.getLogger(__name__)
 
+#: Up to so many hits have a mapping each: going through 10 000 takes 2 ms, little beside the reading of an image.
+_SINGLE_HITS = 10_000
 _NO_PIXELS = np.uint32(FrameFlags.VETOED | FrameFlags.LOST)
 
 
@@ -89,7 +91,7 @@ def write_hits_view(file: h5py.File, job: MasterJob, layout: FileLayout, hits: H
     tail = data_shape(job.saving, 0, job.shape)[1:]
     parts = [Rows(path, (nb, *tail), _single(rows), _single(ranks)) for path, nb, rows, ranks in hits.files]
     shape, dtype = (len(hits.index), *tail), DTYPES.get(job.dtype) or np.dtype(job.dtype)
-    data = virtual_rows(group, "data", shape, dtype, 0, parts, layout.data_path, layout.base_path)
+    data = virtual_rows(group, "data", shape, dtype, 0, parts, layout.data_path, layout.base_path, _SINGLE_HITS)
     data.attrs["interpretation"] = "image"
     group.create_dataset("frame_index", data=hits.index)
     if job.spots is not None:

@@ -46,13 +46,16 @@ class SparseFrames(Sequence["SparseFrame | None"]):
         self._file = file
         entry = file[file.attrs["default"]]
         self._sparse = entry[entry.attrs["pyFAI_sparse_frames"]]
-        self._peaks = entry["peaks"]
+        # kept open: to open a virtual dataset takes longer than to read a frame from it
+        rows = ("index", "intensity", "background_avg", "background_std")
+        self._rows = [self._sparse[name] for name in rows]
+        self._tables = {name: entry["peaks"][name] for name in TABLES}
         detector = _of_class(_of_class(entry, "NXinstrument"), "NXdetector")
         self._pointers = self._sparse["frame_ptr"][:]
         self.flags: np.ndarray = detector["frame_flags"][:]
         self.is_hit: np.ndarray = detector["is_hit"][:]
         self.frame_index: np.ndarray | None = detector["frame_index"][:] if "frame_index" in detector else None
-        self.nb_peaks: np.ndarray = self._peaks[COUNTS][:]
+        self.nb_peaks: np.ndarray = entry["peaks"][COUNTS][:]
 
     def __len__(self) -> int:
         return len(self._pointers) - 1
@@ -92,12 +95,13 @@ class SparseFrames(Sequence["SparseFrame | None"]):
             return None
         begin, end = self._pointers[place : place + 2]
         count = self.nb_peaks[place]
-        tables = {name: self._peaks[name][place, :count] for name in TABLES}
+        tables = {name: table[place, :count] for name, table in self._tables.items()}
+        index, intensity, average, deviation = self._rows
         return SparseFrame(
-            self._sparse["index"][begin:end].astype("i4"),
-            self._sparse["intensity"][begin:end],
-            self._sparse["background_avg"][place],
-            self._sparse["background_std"][place],
+            index[begin:end].astype("i4"),
+            intensity[begin:end],
+            average[place],
+            deviation[place],
             spots_of(tables, place if self.frame_index is None else int(self.frame_index[place])),
             bool(self.is_hit[place]),
         )

@@ -13,8 +13,11 @@ import numpy as np
 
 from lima2_receivers.saving.master_runs import Run
 
-#: Pieces of one mapping. HDF5 merges them one by one, so that more take time in the square: 50 000 pieces in mappings
-#: of 5000 open in 2.9 s, of 500 in 0.16 s, of 256 in 0.05 s, each alone in 0.3 s (doc/decisions/0011).
+#: Up to so many pieces have a mapping each: then HDF5 copies whole pieces when much is read at once (10 000 frames of
+#: 10 000 pixels in 0.5 s, not 2.1 s), but goes through all mappings for each read (0.2 ms for 1000, 1.9 ms for 10 000).
+SINGLE_PIECES = 1000
+#: Pieces of one mapping when there are more. HDF5 merges them one by one, in time that grows with their square: 50 000
+#: pieces in mappings of 5000 open in 2.9 s, of 500 in 0.16 s, of 256 in 0.05 s (doc/decisions/0011).
 PIECES_OF_MAPPING = 256
 
 
@@ -66,28 +69,32 @@ def virtual_rows(
     parts: Sequence[Rows],
     source_path: str,
     directory: Path,
+    single_pieces: int | None = None,
 ) -> h5py.Dataset:
-    """A virtual dataset of pieces, up to `PIECES_OF_MAPPING` in one mapping; file names relative to ``directory``."""
+    """A virtual dataset of pieces; file names relative to ``directory``.
+
+    Up to ``single_pieces`` (None: `SINGLE_PIECES`) of them have a mapping each, more share one by `PIECES_OF_MAPPING`.
+    """
     if not parts:
         return _empty(group, name, shape, dtype, fill)
     plist = _creation(dtype, fill)
     target = h5py.h5s.create_simple(shape)
+    few = sum(len(part.source) for part in parts) <= (SINGLE_PIECES if single_pieces is None else single_pieces)
     for part in parts:
         source = h5py.h5s.create_simple(part.extents)
         file = os.fsencode(os.path.relpath(part.file, directory))
-        for from_rows, to_rows in _mappings(part):
+        for from_rows, to_rows in _mappings(part, 1 if few else PIECES_OF_MAPPING):
             _select(source, from_rows, part.extents[1:])
             _select(target, to_rows, part.extents[1:])
             plist.set_virtual(target, file, source_path.encode(), source)
     return _create(group, name, dtype, target, plist)
 
 
-def _mappings(part: Rows) -> list[tuple[np.ndarray, np.ndarray]]:
+def _mappings(part: Rows, nb_pieces: int) -> list[tuple[np.ndarray, np.ndarray]]:
     source, target = merged(part.source), merged(part.target)
     if len(source) == len(target) == 1:
         return [(source, target)]
-    starts = range(0, len(part.source), PIECES_OF_MAPPING)
-    pieces = [slice(start, start + PIECES_OF_MAPPING) for start in starts]
+    pieces = [slice(start, start + nb_pieces) for start in range(0, len(part.source), nb_pieces)]
     return [(merged(part.source[piece]), merged(part.target[piece])) for piece in pieces]
 
 
