@@ -77,7 +77,7 @@ class SmxSettings(Parameters):
         0, ge=0, le=256, description="threads that share one frame (cpu); 0: the cores / processing.nb_threads"
     )
     accumulated_every: int = Field(
-        100, ge=0, description="mean and peak image come every so many frames of a receiver, and at the end; 0: never"
+        100, ge=0, description="mean and peak image come every so many frames of the scan, and at the end; 0: never"
     )
     accumulated_reset: int = Field(0, ge=0, description="and start anew after so many frames; 0: never")
     nb_sparse_buffer: int = _as(SmxBuffers, "nb_sparse_frames_buffer")

@@ -56,6 +56,7 @@ def test_a_scan_finds_the_hits_that_are_there(bliss_values):
         SETUP
         + f"""
 det.roi_counters.set("middle", (200, 200, 100, 100))
+ct(0.01, det)
 scan = det.take({FRAMES}, 0.01)
 counts, spots = read(scan, "nb_peaks"), read(scan, "spots_frame").reshape(-1)
 say(is_hit=read(scan, "is_hit").tolist(), nb_peaks=counts.tolist(), nb_sparse=read(scan, "nb_sparse").tolist(),

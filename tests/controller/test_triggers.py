@@ -61,9 +61,9 @@ clean(det)
     assert (kind, reason) == ("ScanAbort", "USER_ABORT")
     assert late_s < 2.0
     assert streams["simulator:image"] == streams["simulator:number_sum"] == said["missing_file"]["simulator"][0] == 4
-    assert said["commands"] == ["pulse", "set_input"]
+    assert said["commands"] == ["poni", "pulse", "set_input"]
     for fault, kind, words in (
-        ("unknown", "ParameterError", "it has: pulse, set_input"),
+        ("unknown", "ParameterError", "it has: poni, pulse, set_input"),
         ("early", "StateError", "no acquisition runs"),
         ("soft", "ParameterError", "allowed: internal, external, gate"),
         ("internal", "ParameterError", "needs trigger='external'"),

@@ -100,8 +100,21 @@ def make_scene(
     return Scene(pixels.astype(dtype), mask, np.column_stack([places, photons]), bins)
 
 
+def matched(spots: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
+    """For each row of (y, x): whether one of the others is within the distance [px]."""
+    if not len(spots) or not len(others):
+        return np.zeros(len(spots), bool)
+    away = np.hypot(*(spots[:, None, axis] - others[None, :, axis] for axis in (0, 1)))
+    return away.min(axis=1) < distance
+
+
+def places(spots: np.ndarray) -> np.ndarray:
+    """(n, 2): y, x of `SPOT` rows."""
+    return np.column_stack([spots["y"], spots["x"]])
+
+
 def maps(size: int, seed: int = 0) -> PixelCorrections:
-    """Dark, dark variance, variance and normalization of the size of real ones."""
+    """Dark, dark variance, variance and normalization, all within the range of real ones."""
     random = np.random.default_rng(seed)
 
     def uniform(low: float, high: float) -> np.ndarray:

@@ -20,6 +20,10 @@ from lima2_receivers.saving.nexus import create_tree, data_shape, link_frames, s
 from lima2_receivers.saving.sparse_master import fill_sparse
 from lima2_receivers.saving.virtual import virtual_runs
 
+#: HDF5 1.10, the first with virtual datasets, writes an evenly spaced selection as such; in the older format it is a
+#: list of all its blocks, and a master over 10 files of 1000 frames takes 50 ms to open each dataset instead of 1 ms.
+FORMAT = ("v110", "latest")
+
 
 def write_master(job: MasterJob) -> Path:
     """Write the master file of ``job`` and return its path; `SavingError` when it cannot be.
@@ -32,7 +36,7 @@ def write_master(job: MasterJob) -> Path:
     if job.saving.file_exists_policy != "overwrite":
         refuse_existing(job.saving, ())
     try:
-        with h5py.File(part, "w", locking="best-effort") as file:
+        with h5py.File(part, "w", libver=FORMAT, locking="best-effort") as file:
             detector = create_tree(file, layout, "lima2-bliss.master", job.metadata, software_versions())
             file.attrs["file_name"] = path.name
             fill = fill_sparse if job.kind == "sparse" else _fill_dense
