@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
 from lima2_bliss.controller.scan_request import ScanRequest, scan_request, step_parameters
 from lima2_bliss.controller.sections import Sections
 from lima2_bliss.controller.settings import SettingsSection
+from lima2_bliss.controller.tuning import tune
 from lima2_bliss.publishing.publisher_client import PublisherClient
 
 _log = logging.getLogger(__name__)
@@ -262,6 +264,15 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         """
         request = TakeRequest(nb_images, expo_time, trigger, images_per_trigger, latency_time)
         return continuous_scan(self, request, counters, save, run)
+
+    def tune(
+        self, file: str | Path | None = None, nb_frames: int = 200, timeout_s: float = 600.0, **settings: Any
+    ) -> None:
+        """Print hits, spots and reduction for other SMX settings, as in ``det.tune(cutoff_peak=[4, 5], min_spots=10)``.
+
+        Frames are those of the last acquisition (at most ``nb_frames``), or of ``file``; nothing is changed.
+        """
+        print(tune(self, file, nb_frames, settings, timeout_s))  # noqa: T201 - it answers who typed it
 
     # --- by hand --------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ def geometry_words(smx: SmxSettings, pixel_m: tuple[float, float] | None = None)
     if beam is not None:
         words.append(f"distance {beam.distance_m:.6g} m")
         if beam.beam_x_px is not None and beam.beam_y_px is not None:
-            words.append(f"beam at x={beam.beam_x_px:.1f} y={beam.beam_y_px:.1f} px")
+            # pyFAI counts from the pixel's corner; regions and spots, here as elsewhere, from its centre
+            words.append(f"beam at x={beam.beam_x_px - 0.5:.1f} y={beam.beam_y_px - 0.5:.1f} px")
     return ", ".join(words)
 
 

@@ -27,6 +27,7 @@ import numpy as np
 
 from lima2_bliss.contract import (
     DeviceTimeoutError,
+    FrameFlags,
     NoLongerAvailableError,
     NotAvailableError,
     SparseFrame,
@@ -224,10 +225,27 @@ class DetectorData:
         image = self.stream(IMAGE)
         if not 0 <= index < len(image):
             raise NotAvailableError(f"frame {index}: {len(image)} frames are published")
+        info = image.info["lima_info"]
         try:
-            return np.asarray(image[index])
+            pixels = np.asarray(image[index])
         except (IndexError, OSError, RuntimeError, AssertionError) as error:
-            return self._from_file(image.info["lima_info"], index, error)
+            pixels = self._from_file(info, index, error)
+        if not pixels.any():
+            self._refuse_hole(info, index)
+        return pixels
+
+    def _refuse_hole(self, info: Mapping[str, Any], index: int) -> None:
+        """`NotAvailableError` when a file says that frame ``index`` has no pixels: lost, or not to be saved."""
+        if "file_path" not in info:
+            return
+        path, place = saved_place(info, index)
+        try:
+            with h5py.File(path, "r") as file:
+                flags = FrameFlags(int(file[info["data_path"].rpartition("/")[0]]["frame_flags"][place]))
+        except (OSError, KeyError, IndexError):
+            return  # not written yet: the zeros came from a receiver's memory
+        if flags & (FrameFlags.LOST | FrameFlags.VETOED):
+            raise NotAvailableError(f"frame {index} of {self.detector} has no pixels ({flags.name})", flags=int(flags))
 
     def _from_file(self, info: Mapping[str, Any], index: int, error: Exception) -> np.ndarray:
         if "file_path" not in info:

@@ -173,7 +173,7 @@ def test_settings_read_as_sentences(tmp_path):
     path.write_text(PONI.replace("Rot1: 0.1", "Rot1: 0").replace("Rot2: -0.2", "Rot2: 0"))
     smx = SmxSettings(poni=str(path), bins=400, radius_range=(0.01, 0), mask="/m.npy", polarization=0.9)
     assert (
-        geometry_words(smx) == f"{path}, 400 bins of r_m, radius from 0.01, distance 0.1 m, beam at x=300.0 y=266.7 px"
+        geometry_words(smx) == f"{path}, 400 bins of r_m, radius from 0.01, distance 0.1 m, beam at x=299.5 y=266.2 px"
     )
     assert correction_words(smx) == "mask /m.npy; polarization 0.9"
     assert hit_words(smx) == "spots of >= 3 pixels above 5 deviations in 5 x 5; >= 10 spots are a hit"

@@ -27,9 +27,11 @@ LOST = [17, 402]
 MIN_SPOTS = 10
 
 SCAN = f"""
-import json
+import contextlib, io, json
 import numpy as np
 from pathlib import Path
+from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.publishing.readers import DetectorData
 det = config.get("simulator")
 det.reset_settings()
 det.roi_counters.clear()
@@ -57,7 +59,18 @@ one = ("nb_peaks", "is_hit", "nb_sparse", "hit_rate", "background_avg")
 flat = ("spots_frame", "spots_y", "spots_x", "spots_intensity", "sparse_index", "sparse_intensity")
 np.savez(data_path + "/streams.npz", **{{name: streams[name][:] for name in one + flat}})
 status = det.last_outcome.status
+reader = DetectorData(scan, "simulator")
+try:
+    reader.frame(1)
+    refused = ""
+except NotAvailableError as error:
+    refused = error.what
+np.savez(data_path + "/read.npz", frame=reader.frame(2), spots=reader.spots(0, 10)[2])
+with contextlib.redirect_stdout(io.StringIO()) as tuned:
+    det.tune(nb_frames=24, cutoff_peak=[4, 200], min_spots={MIN_SPOTS})
 print(json.dumps({{
+    "refused": refused,
+    "tuned": tuned.getvalue(),
     "files": {{source: str(path) for source, path in det.last_outcome.files.items()}},
     "receivers": [receiver.counts.model_dump() for receiver in status.receivers],
     "published": det.publisher.status(det.last_outcome.uuid).rows,
@@ -73,8 +86,8 @@ def scanned(bliss_in: Callable[[Path], Callable[..., str]], tmp_path_factory: py
     """The scan: what it printed, and its streams by name."""
     place = tmp_path_factory.mktemp("smx")
     told = json.loads(bliss_in(place)(SCAN).splitlines()[-1])
-    with np.load(place / "streams.npz") as arrays:
-        told |= dict(arrays)
+    with np.load(place / "streams.npz") as arrays, np.load(place / "read.npz") as read:
+        told |= dict(arrays) | {f"read_{name}": values for name, values in read.items()}
     told["parameters"] = SimulatorParameters.model_validate(told["parameters"])
     return told
 
@@ -176,6 +189,19 @@ def test_the_sparse_master_gives_the_frames_back(scanned: dict[str, Any], true_h
     with h5py.File(scanned["files"]["sparse_frame"]) as file:
         x = file["entry_0000/peaks/peakXPosRaw"][2]
         np.testing.assert_allclose(x[: scanned["nb_peaks"][2]], spots_of(scanned, 2)[:, 1])
+
+
+def test_readers_tell_a_frame_that_was_not_saved_from_one_without_counts(scanned: dict[str, Any]) -> None:
+    assert "frame 1 of simulator has no pixels (VETOED)" in scanned["refused"]
+    np.testing.assert_array_equal(scanned["read_frame"], expected_frame(scanned["parameters"], 2)[0])
+    np.testing.assert_allclose(scanned["read_spots"]["x"], spots_of(scanned, 2)[:, 1])
+
+
+def test_the_session_can_try_other_thresholds_on_the_last_scan(scanned: dict[str, Any]) -> None:
+    rows = [line.split() for line in scanned["tuned"].splitlines()]
+    tried = {row[0]: row for row in rows if row and row[0] in ("4", "200")}
+    assert int(tried["4"][2]) >= 20  # of 24 frames: the file has the hits and a few others
+    assert tried["200"][2] == "0"
 
 
 def test_accumulated_images_hold_all_frames(scanned: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def make_scene(
     places = np.argwhere(random.random((shape[0] // 12, shape[1] // 12)) < 1.5 * nb_spots * 144 / mask.size) * 12.0 + 6
     places += random.uniform(-2, 2, places.shape)
     clear = [not mask[int(py) - 4 : int(py) + 6, int(px) - 4 : int(px) + 6].any() for py, px in places]
-    places = random.permutation(places[np.array(clear)])[:nb_spots]
+    places = random.permutation(places[np.array(clear, bool)])[:nb_spots]
     photons = np.exp(random.uniform(np.log(100), np.log(5000), len(places)))
     for (py, px), count in zip(places, photons, strict=True):
         rows, columns = np.arange(int(py) - 4, int(py) + 6), np.arange(int(px) - 4, int(px) + 6)

@@ -9,7 +9,7 @@ from lima2_receivers.engine.plugin import FrameItem
 from lima2_receivers.kernels.running_mean import RunningMean
 from lima2_receivers.kernels.smx_types import FinderResult, PixelCorrections
 from lima2_receivers.pipelines.smx.accumulate import ACC_CORRECTED, ACC_PEAKS, AccumulateNode
-from lima2_receivers.pipelines.smx.find import FindNode
+from lima2_receivers.pipelines.smx.find import FindNode, filled
 
 INFO = FrameInfo(1, 6, 8, np.dtype("<u2"))
 
@@ -118,3 +118,10 @@ def test_holes_add_nothing():
     assert item.more[ACC_CORRECTED][0].data[0, 0, 0] == 8.0
     assert item.more[ACC_PEAKS][0].data[0, 0, 1] == 1
     drop_buffer(item)
+
+
+def test_empty_bins_of_a_sparse_frame_are_filled_from_their_neighbours():
+    values = np.array([np.nan, 2.0, np.nan, 4.0, np.nan], "f4")
+    assert filled(values).tolist() == [2.0, 2.0, 3.0, 4.0, 4.0]
+    assert filled(values).dtype == np.float32
+    assert np.isnan(filled(np.full(3, np.nan, "f4"))).all()

@@ -42,8 +42,8 @@ def least_thresholds(average, deviation, noise, cutoff_pick, cutoff_peak, levels
 def segment_bounds(segments, levels, out_of, bounds):  # type: ignore[no-untyped-def]
     """Lower bounds of the raw pixels that are picked or may be tops, for segments ``out_of[0]`` to ``out_of[1]``.
 
-    ``segments``: of `PickTables`. ``bounds``: float32 (segments). Bounds that are not positive become -0.0, which is the
-    lowest of all when floats are compared by their bits.
+    ``segments``: of `PickTables`. ``bounds``: float32 (segments). Bounds that are not positive become -inf: the bits of
+    negative floats do not sort like them.
     """
     first, last, level, least_dark, least_norm, most_norm = segments
     for segment in range(out_of[0], out_of[1]):
@@ -58,7 +58,7 @@ def segment_bounds(segments, levels, out_of, bounds):  # type: ignore[no-untyped
         if least_dark.size:
             dark = np.float64(least_dark[segment])
             bound += dark - _MARGIN * (abs(dark) + (abs(bound) if np.isfinite(bound) else 0.0))
-        bounds[segment] = np.float32(bound) if bound > 0 else np.float32(-0.0)
+        bounds[segment] = np.float32(bound) if bound > 0 else np.float32(-np.inf)
 
 
 @kernel()
@@ -118,9 +118,10 @@ def pick(raw, keys, bounds, key_bounds, watched, out_of, pixels, average, deviat
     for segment in range(out_of[0], out_of[1]):
         begin = segment * SEGMENT
         end = min(begin + SEGMENT, raw.size)
-        if not _largest(keys[begin:end]) >= key_bounds[segment]:
+        bound = bounds[segment]
+        if bound > 0 and not _largest(keys[begin:end]) >= key_bounds[segment]:
             continue
-        left = _reaching(raw[begin:end], bounds[segment]) & watched[segment]
+        left = _reaching(raw[begin:end], bound) & watched[segment]
         place = begin - 1
         while left != 0:
             place += 1

@@ -161,7 +161,8 @@ class ReferenceFinder:
         width = deviation[lower] * (one - share) + deviation[upper] * share
         height[looked_for] = np.where(np.isfinite(value), value - level, np.float32(0))
         spread[:] = noise
-        spread[looked_for] = np.sqrt(width * width + noise * noise)
+        with np.errstate(over="ignore"):
+            spread[looked_for] = np.sqrt(width * width + noise * noise)
         return height, spread
 
     def pick(self, image: np.ndarray, average: np.ndarray, deviation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

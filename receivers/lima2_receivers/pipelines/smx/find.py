@@ -36,6 +36,18 @@ def smx_streams(nb_bins: int) -> list[ResultStream]:
     ]
 
 
+def filled(values: np.ndarray) -> np.ndarray:
+    """Values of radial bins with those of empty bins (NaN) interpolated from their neighbours.
+
+    Whoever makes a sparse frame dense interpolates between bins: an empty one would spoil the pixels around it.
+    """
+    empty = np.isnan(values)
+    if not empty.any() or empty.all():
+        return values
+    places = np.arange(len(values))
+    return np.interp(places, places[~empty], values[~empty]).astype(values.dtype)
+
+
 class FindNode:
     """Rows of all SMX streams, the sparse frame, and ``meta.hit``. A hole has no spots and is no hit."""
 
@@ -57,9 +69,8 @@ class FindNode:
         spots["frame_idx"] = item.meta.index
         hit = item.meta.hit = len(spots) >= self._min_spots
         item.rows |= self._rows(item, found, hit)
-        sparse = SparseFrame(
-            found.index, found.intensity, found.background_avg, found.background_std, found.spots, is_hit=hit
-        )
+        average, deviation = filled(found.background_avg), filled(found.background_std)
+        sparse = SparseFrame(found.index, found.intensity, average, deviation, found.spots, is_hit=hit)
         item.more[SPARSE_FRAME] = (SparseHolder(sparse), item.meta)
         return item
 
