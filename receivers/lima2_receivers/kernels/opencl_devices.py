@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,10 +12,15 @@ from lima2_bliss.contract import ParameterError
 if TYPE_CHECKING:
     import pyopencl
 
+logger = logging.getLogger(__name__)
+
 NO_DEVICE = (
     "OpenCL finds no device on this host: install the driver of the GPU (or PoCL for the CPU: pip install "
     "'pyopencl[pocl]'), or take another backend"
 )
+NO_COMPILER = "its driver compiles no kernel, and the log says why; repair the driver, or take another backend"
+
+SMALLEST_KERNEL = "kernel void smallest(global int *number) { number[0] = 0; }"
 
 
 def opencl_devices() -> dict[str, pyopencl.Device]:
@@ -36,8 +43,23 @@ def opencl_devices() -> dict[str, pyopencl.Device]:
 
 @cache
 def gpu_available() -> bool:
-    """Whether OpenCL lists a GPU; asked once per process."""
-    return any(is_gpu(device) for device in opencl_devices().values())
+    """Whether OpenCL has a GPU that it can compile for; asked once per process."""
+    return any(is_gpu(device) and can_compile(device) for device in opencl_devices().values())
+
+
+@cache
+def can_compile(device: pyopencl.Device) -> bool:
+    """Whether the smallest of kernels can be built for a device; if not, the log says why, once per process."""
+    import pyopencl
+
+    try:
+        with warnings.catch_warnings():  # of compilers that are never silent
+            warnings.simplefilter("ignore", pyopencl.CompilerWarning)
+            pyopencl.Program(pyopencl.Context([device]), SMALLEST_KERNEL).build()
+    except pyopencl.Error as error:
+        logger.warning("OpenCL device %s is left out: %s", describe_device(device), build_reason(error))
+        return False
+    return True
 
 
 def is_gpu(device: pyopencl.Device) -> bool:
@@ -48,16 +70,27 @@ def is_gpu(device: pyopencl.Device) -> bool:
 
 
 def choose_device(name: str = "") -> pyopencl.Device:
-    """The device 'platform:device', or for '' the first GPU, else the first of all; `ParameterError` lists them."""
+    """The device 'platform:device'; for '' the first GPU that compiles, else the first of all that does.
+
+    `ParameterError` lists the devices where there is none of that name, or says that none can be used.
+    """
     devices = opencl_devices()
     if not devices:
         raise ParameterError(NO_DEVICE)
     if not name:
-        return next((device for device in devices.values() if is_gpu(device)), next(iter(devices.values())))
+        for device in sorted(devices.values(), key=is_gpu, reverse=True):
+            if can_compile(device):
+                return device
+        raise ParameterError(f"no OpenCL device of this host can be used ({_listed(devices)}): {NO_COMPILER}")
     if name not in devices:
-        known = "; ".join(f"{key} = {describe_device(device)}" for key, device in devices.items())
-        raise ParameterError(f"compute.device = {name!r}: there is no such OpenCL device; on this host: {known}")
+        raise ParameterError(
+            f"compute.device = {name!r}: there is no such OpenCL device; on this host: {_listed(devices)}"
+        )
     return devices[name]
+
+
+def _listed(devices: dict[str, pyopencl.Device]) -> str:
+    return "; ".join(f"{key} = {describe_device(device)}" for key, device in devices.items())
 
 
 def describe_device(device: pyopencl.Device) -> str:

@@ -86,6 +86,30 @@ def height_of(pixel, place, pixels, average, deviation, noise, dummy, delta):  #
 
 
 @kernel()
+def _heights(raw, position, dark, norm, average, deviation, limits, height, spread):  # type: ignore[no-untyped-def]
+    """`height_of` for a whole segment, without branches; what it gives where nothing is looked for has no meaning."""
+    noise, _, _, dummy, delta = limits
+    last = np.uint32(average.size - 1)
+    for k in range(raw.size):
+        here = position[k] if position[k] >= 0 else np.float32(0)
+        lower = np.uint32(np.int32(here))
+        upper = min(np.uint32(lower + np.uint32(1)), last)
+        share = here - np.float32(np.int32(here))
+        rest = np.float32(1) - share
+        height[k] = average[lower] * rest + average[upper] * share
+        spread[k] = deviation[lower] * rest + deviation[upper] * share
+    for k in range(raw.size):
+        value = np.float32(raw[k])
+        known = not abs(value - dummy) <= delta
+        if dark.size:
+            value -= dark[k]
+        if norm.size:
+            value /= norm[k]
+        height[k] = value - height[k] if known & np.isfinite(value) else np.float32(0)
+        spread[k] = np.sqrt(spread[k] * spread[k] + noise * noise)
+
+
+@kernel()
 def _largest(keys):  # type: ignore[no-untyped-def]
     largest = keys[0]
     for k in range(keys.size):
@@ -103,6 +127,31 @@ def _reaching(raw, bound):  # type: ignore[no-untyped-def]
 
 
 @kernel()
+def _above(height, spread, limits):  # type: ignore[no-untyped-def]
+    """uint64, twice: bit k is set if pixel k of a segment is picked; if it may be a top."""
+    noise, cutoff_pick, cutoff_peak, _, _ = limits
+    picked = np.uint64(0)
+    tops = np.uint64(0)
+    for k in range(height.size):
+        here = height[k]
+        picked |= np.uint64((here > noise) & (here > cutoff_pick * spread[k])) << np.uint64(k)
+        tops |= np.uint64((here > 0) & (here >= cutoff_peak * spread[k])) << np.uint64(k)
+    return picked, tops
+
+
+@kernel()
+def _append(bits, place, out, count):  # type: ignore[no-untyped-def]
+    """Append ``place`` + k for each bit k; returns the new count."""
+    while bits != 0:
+        if bits & np.uint64(1):
+            out[count] = place
+            count += 1
+        bits >>= np.uint64(1)
+        place += 1
+    return count
+
+
+@kernel()
 def pick(raw, keys, bounds, key_bounds, watched, out_of, pixels, average, deviation, limits, index, tops):  # type: ignore[no-untyped-def]
     """Find the picked pixels, and possible tops of spots, of segments ``out_of[0]`` to ``out_of[1]``.
 
@@ -111,29 +160,27 @@ def pick(raw, keys, bounds, key_bounds, watched, out_of, pixels, average, deviat
     delta), float32. ``index``, ``tops``: int32, are filled from the first pixel of the first segment on. Returns how
     many of each there are.
     """
-    noise, cutoff_pick, cutoff_peak, dummy, delta = limits
-    nb_picked = 0
-    nb_tops = 0
+    position, dark, norm = pixels
     start = out_of[0] * SEGMENT
+    nb_picked = start
+    nb_tops = start
+    heights = np.empty(SEGMENT, np.float32)
+    spreads = np.empty(SEGMENT, np.float32)
     for segment in range(out_of[0], out_of[1]):
         begin = segment * SEGMENT
         end = min(begin + SEGMENT, raw.size)
         bound = bounds[segment]
         if bound > 0 and not _largest(keys[begin:end]) >= key_bounds[segment]:
             continue
-        left = _reaching(raw[begin:end], bound) & watched[segment]
-        place = begin - 1
-        while left != 0:
-            place += 1
-            last = left & np.uint64(1)
-            left >>= np.uint64(1)
-            if last == 0:
-                continue
-            height, spread = height_of(raw[place], place, pixels, average, deviation, noise, dummy, delta)
-            if height > noise and height > cutoff_pick * spread:
-                index[start + nb_picked] = place
-                nb_picked += 1
-            if height > 0 and height >= cutoff_peak * spread:
-                tops[start + nb_tops] = place
-                nb_tops += 1
-    return nb_picked, nb_tops
+        here = raw[begin:end]
+        reaching = _reaching(here, bound) & watched[segment]
+        if reaching == 0:
+            continue
+        height = heights[: end - begin]
+        spread = spreads[: end - begin]
+        maps = (position[begin:end], dark[begin:end], norm[begin:end])  # those that are empty stay so
+        _heights(here, *maps, average, deviation, limits, height, spread)
+        picked, top = _above(height, spread, limits)
+        nb_picked = _append(picked & reaching, begin, index, nb_picked)
+        nb_tops = _append(top & reaching, begin, tops, nb_tops)
+    return nb_picked - start, nb_tops - start

@@ -116,11 +116,13 @@ static real deviation_of(Sums sums, int azimuthal)
 }
 
 // One group per bin: average and deviation of what is left after clipping. `entries` counts left-out pixels, too.
+// `part` has room for GROUP sums. It comes from the host because PoCL 3 lets all its threads share a local array that
+// is declared here: it looks for local arrays in kernels alone, and once LLVM has put the only address that `moments`
+// is ever called with into `moments` itself, none is seen.
 kernel void clip(global const float *values, global const float *variances, global const float *norm,
                  global const float *share, global const int *begins, global const int *entries, float cutoff, int cycle,
-                 global float *averages, global float *deviations, global int *counters)
+                 global float *averages, global float *deviations, global int *counters, local Sums *part)
 {
-    local Sums part[GROUP];
     int bin = get_group_id(0), begin = begins[bin], end = begins[bin + 1];
     const int azimuthal = MODEL == AZIMUTHAL || MODEL == HYBRID;
     real lowest = -FLT_MAX, highest = FLT_MAX, shift = 0;

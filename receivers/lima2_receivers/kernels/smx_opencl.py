@@ -178,6 +178,8 @@ class _Lane:
         return averages, deviations, picked, tops, spots, sizes
 
     def _clip(self) -> None:
+        import pyopencl as cl
+
         tables, settings = self._tables, self._settings
         norm, share = tables.entry_norm, tables.entry_share
         entries = (self._image, tables.indices, np.int32(tables.nb_entries), tables.entry_dark, norm, share)
@@ -185,7 +187,7 @@ class _Lane:
         self._launch("gather", tables.nb_entries, tables.pixel_group, *entries, *model, self._values, self._variances)
         of_bins = (norm, share, tables.begins, tables.entries)
         limits = (np.float32(settings.cutoff_clip), np.int32(settings.cycle))
-        results = (self._averages, self._deviations, self._counters)
+        results = (self._averages, self._deviations, self._counters, cl.LocalMemory(tables.sums_nbytes))
         items = tables.nb_bins * tables.group
         self._launch("clip", items, tables.group, self._values, self._variances, *of_bins, *limits, *results)
 

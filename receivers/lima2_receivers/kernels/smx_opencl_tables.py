@@ -34,6 +34,9 @@ GPU_GROUP, CPU_GROUP = 256, 16
 #: Work items of a group in kernels that work on pixels.
 PIXEL_GROUP = 128
 
+#: Numbers in what a work item adds up: `Sums` in the kernels.
+NB_SUMS = 6
+
 
 class DeviceTables:
     """The program, and maps in the order in which its kernels read them (of entries, and of pixels)."""
@@ -47,6 +50,8 @@ class DeviceTables:
         self.dtype, self.nb_bins, self.size = dtype, bins.nb_bins, bins.radius.size
         group = min(GPU_GROUP if is_gpu(device) else CPU_GROUP, device.max_work_group_size)
         self.group = 1 << (group.bit_length() - 1)
+        with_double = "cl_khr_fp64" in device.extensions
+        self.sums_nbytes = self.group * NB_SUMS * (8 if with_double else 4)
         self.pixel_group = min(PIXEL_GROUP, device.max_work_group_size)
         numbers = np.repeat(np.arange(bins.nb_bins), np.diff(bins.indptr))
         kept = usable(bins, maps)[bins.indices]
@@ -80,7 +85,7 @@ class DeviceTables:
             "HAS_SHARE": int(bins.coefs is not None),
             "HAS_FIXED": int(fixed is not None),
             "HAS_DUMMY": int(maps.dummy is not None),
-            "WITH_DOUBLE": int("cl_khr_fp64" in device.extensions),
+            "WITH_DOUBLE": int(with_double),
         }
         options = [f"-D{name}={value}" for name, value in defines.items()]
         if device.single_fp_config & cl.device_fp_config.CORRECTLY_ROUNDED_DIVIDE_SQRT:
