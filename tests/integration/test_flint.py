@@ -136,7 +136,13 @@ np.savez(data_path + "/shown.npz", **{name: shown("simulator:" + name) for name 
 curve_plot = flint.get_live_plot("default-curve")
 curve_plot.focus()
 BLUE = lambda pixels: (pixels[..., 2] > pixels[..., :2].max(axis=-1) + 60)
-grab_when(lambda pixels: 300 < np.count_nonzero(BLUE(pixels)[250:750, 600:1050]) < 20_000, "hits.png")
+CURVE = lambda pixels: 300 < np.count_nonzero(BLUE(pixels)[250:750, 600:1050]) < 20_000
+grab_when(CURVE, "hits.png")
+flint.get_live_plot(image_detector="simulator:acc_peaks").focus()
+VIOLET = lambda pixels: np.mean((pixels[..., 2] > 70) & (pixels[..., 1] < 50))
+grab_when(lambda pixels: VIOLET(pixels) > 0.05, "peaks.png")
+flint.get_live_plot(kind="onedim").focus()
+grab_when(lambda pixels: VIOLET(pixels) < 0.005 and CURVE(pixels), "background.png")
 print(json.dumps({
     "peaks": int(scan.streams["simulator:nb_peaks"][:].sum()),
     "unseen": [name for name in ("spots_x", "sparse_index", "background_std", "acc_corrected", "preview")
@@ -281,7 +287,8 @@ def test_hits_are_curves_and_spots_an_image(
     flint: dict[str, str], bliss_in: Callable[[Path], Callable[..., str]], artifacts: Path, tmp_path: Path
 ) -> None:
     printed = bliss_in(tmp_path)(ATTACH + HITS, env=flint)
-    (artifacts / "flint_hits.png").write_bytes((tmp_path / "hits.png").read_bytes())
+    for name in ("hits", "peaks", "background"):
+        (artifacts / f"flint_{name}.png").write_bytes((tmp_path / f"{name}.png").read_bytes())
     said = json.loads(printed.splitlines()[-1])
     with np.load(tmp_path / "shown.npz") as shown:
         assert shown["hit_rate"].shape == shown["nb_peaks"].shape == shown["beam_sum"].shape == (40,)

@@ -25,7 +25,8 @@ def assert_same(found: FinderResult, expected: FinderResult) -> None:
     np.testing.assert_allclose(found.background_std, expected.background_std, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found.index, expected.index)
     np.testing.assert_array_equal(found.intensity, expected.intensity)
-    assert found.index.dtype == np.int32 and found.intensity.dtype == expected.intensity.dtype
+    assert found.index.dtype == np.int32
+    assert found.intensity.dtype == expected.intensity.dtype
     assert found.nb_dropped == expected.nb_dropped
     assert found.spots.dtype == expected.spots.dtype
     np.testing.assert_array_equal(found.spots["size"], expected.spots["size"])
@@ -186,7 +187,12 @@ def test_after_warm_up_nothing_is_compiled(dtype, scene):
     warm_up_smx(dtype)
     compiled = compiled_count()
     image = scene.image.astype(dtype)
-    for corrections in (NONE, maps(image.size), replace(NONE, dummy=(0.0, 0.5)), replace(NONE, masked=scene.mask.ravel())):
+    for corrections in (
+        NONE,
+        maps(image.size),
+        replace(NONE, dummy=(0.0, 0.5)),
+        replace(NONE, masked=scene.mask.ravel()),
+    ):
         for bins in (scene.bins, split_bins(scene.bins)):
             options = FinderSettings(error_model="variance" if corrections.variance is not None else "hybrid")
             make_finder(bins, corrections, options, np.dtype(dtype), "cpu")(image)

@@ -78,7 +78,8 @@ def test_a_higher_cutoff_picks_a_part_of_the_pixels(seed, cutoff, more):
 
 def test_a_frame_whose_every_pixel_is_masked():
     found = find(frame(0), radial_bins(SHAPE, 5), PixelCorrections(masked=np.ones(SHAPE[0] * SHAPE[1], bool)))
-    assert np.isnan(found.background_avg).all() and np.isnan(found.background_std).all()
+    assert np.isnan(found.background_avg).all()
+    assert np.isnan(found.background_std).all()
     assert len(found.index) == len(found.intensity) == len(found.spots) == 0
 
 
@@ -103,7 +104,8 @@ def test_a_frame_whose_nearly_every_pixel_is_picked():
     finder.close()
     np.testing.assert_array_equal(found.index, np.flatnonzero(image))
     assert (found.intensity == 1000).all()
-    assert len(found.spots) == 2048 and found.nb_dropped > 200_000
+    assert len(found.spots) == 2048
+    assert found.nb_dropped > 200_000
 
 
 def test_one_bin_for_nearly_all_pixels_and_bins_of_one():
@@ -133,11 +135,13 @@ def test_values_below_zero_after_the_dark():
 
 def test_a_frame_of_nan():
     found = find(np.full(SHAPE, np.nan, "f4"), radial_bins(SHAPE, 5))
-    assert np.isnan(found.background_avg).all() and len(found.index) == 0
+    assert np.isnan(found.background_avg).all()
+    assert len(found.index) == 0
 
 
 def test_an_image_narrower_than_a_patch():
     image = np.random.default_rng(0).poisson(3, (3, 400)).astype("u2")
     image[1, 200:203] = 500
     found = find(image, radial_bins((3, 400), 8), patch_size=7)
-    assert len(found.index) >= 3 and len(found.spots) == 0
+    assert len(found.index) >= 3
+    assert len(found.spots) == 0

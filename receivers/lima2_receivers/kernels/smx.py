@@ -35,8 +35,8 @@ def make_finder(
     """Make what finds background, intense pixels and spots of raw frames of type ``dtype``.
 
     ``backend``: cpu (compiled; ``threads`` share each frame), opencl (``device``: 'platform:device', empty: the first
-    GPU), reference (NumPy, slow), auto (opencl if there is a GPU, else cpu). All give the same up to rounding. Raises
-    `ParameterError` for tables, maps or settings that do not fit together.
+    GPU), reference (NumPy, slow), auto (opencl if there is a GPU that works, else cpu). All give the same up
+    to rounding. Raises `ParameterError` for tables, maps or settings that do not fit together.
     """
     raw = np.dtype(dtype)
     pixel_type_of(raw)  # refuses types that are no pixels
@@ -44,15 +44,17 @@ def make_finder(
     _check_corrections(bins, corrections, settings)
     if threads < 1:
         raise ParameterError(f"threads = {threads} is not allowed; at least 1")
-    if backend == "auto":
-        from lima2_receivers.kernels.smx_opencl import gpu_available
+    if backend in ("auto", "opencl"):
+        from lima2_receivers.kernels.smx_opencl import OpenclFinder, gpu_available
 
-        backend = "opencl" if gpu_available() else "cpu"
-    if backend == "opencl":
-        from lima2_receivers.kernels.smx_opencl import OpenclFinder
-
-        return OpenclFinder(bins, corrections, settings, raw, device)
-    if backend == "cpu":
+        try:
+            if backend == "opencl" or gpu_available():
+                return OpenclFinder(bins, corrections, settings, raw, device)
+        except ParameterError as error:
+            if backend == "opencl":
+                raise
+            logger.warning("the GPU is not used, frames are computed on the CPU: %s", error)
+    if backend in ("auto", "cpu"):
         return CpuFinder(bins, corrections, settings, raw, threads)
     if backend == "reference":
         return ReferenceFinder(bins, corrections, settings, raw)
@@ -60,7 +62,7 @@ def make_finder(
 
 
 def warm_up_smx(dtype: np.dtype | str) -> float:
-    """Compile what the cpu backend needs for raw frames of this type, or load it from disk; returns the seconds it took.
+    """Compile what the cpu backend needs for raw frames of this type, or load it from disk; returns the seconds of it.
 
     The first time on a host it takes about 6 s a type, then 0.3 s; a type that is ready costs nothing.
     """
@@ -98,7 +100,7 @@ def _check_bins(bins: RadialBins) -> None:
         )
     if (np.diff(bins.indptr) < 0).any():
         raise ParameterError("indptr must ascend")
-    if len(bins.indices) and not (0 <= bins.indices.min() and bins.indices.max() < size):
+    if len(bins.indices) and not (bins.indices.min() >= 0 and bins.indices.max() < size):
         raise ParameterError(
             f"indices must lie in the image of {size} pixels; they go from {bins.indices.min()} to {bins.indices.max()}"
         )

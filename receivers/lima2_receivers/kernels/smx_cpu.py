@@ -7,6 +7,7 @@ clipped, pixels are compared with bounds and picked, spots are measured around t
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 import numpy as np
 
@@ -155,9 +156,7 @@ class CpuFinder:
         def measure(part: tuple[int, int]) -> None:
             inside = slice(*part)
             maps = (self._pick.pixels, average, deviation)
-            counts[part[0]] = find_spots(
-                raw, self._shape, tops[inside], *maps, self._limits, self._patch, rows[inside]
-            )
+            counts[part[0]] = find_spots(raw, self._shape, tops[inside], *maps, self._limits, self._patch, rows[inside])
 
         self._workers.run(measure, parts)
         found = np.concatenate([rows[first : first + counts[first]] for first, _ in parts])
@@ -189,4 +188,4 @@ def _bin_parts(begins: np.ndarray, number: int) -> list[tuple[int, int]]:
     """Cut the bins into about so many ranges with about as many entries each, none empty."""
     wanted = np.linspace(0, begins[-1], number + 1)[1:-1]
     bounds = np.unique(np.concatenate([[0], np.searchsorted(begins, wanted), [len(begins) - 1]]))
-    return [(int(first), int(last)) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(int(first), int(last)) for first, last in pairwise(bounds)]

@@ -55,9 +55,9 @@ def _read(pixels, dummy, delta, out):  # type: ignore[no-untyped-def]
 @kernel(REORDERED)
 def _plain_sums(value, low, high):  # type: ignore[no-untyped-def]
     """(count, sum of values, sum of their Poisson variance) of the values in the interval."""
-    count = 0.0
-    total = 0.0
-    variance = 0.0
+    count = np.float64(0)
+    total = np.float64(0)
+    variance = np.float64(0)
     for k in range(value.size):
         here = value[k]
         inside = (here >= low) & (here <= high)
@@ -70,7 +70,7 @@ def _plain_sums(value, low, high):  # type: ignore[no-untyped-def]
 @kernel(REORDERED)
 def _plain_deviation(value, low, high, mean):  # type: ignore[no-untyped-def]
     """Sum of squared distances from the mean of the values in the interval."""
-    squares = 0.0
+    squares = np.float64(0)
     for k in range(value.size):
         here = value[k]
         away = np.float64(here) - mean
@@ -81,11 +81,11 @@ def _plain_deviation(value, low, high, mean):  # type: ignore[no-untyped-def]
 @kernel(REORDERED)
 def _weighted_sums(value, weight, variance, low, high):  # type: ignore[no-untyped-def]
     """(count, sum w, sum w * value, sum w**2, sum of variances) of the values in the interval."""
-    count = 0.0
-    weights = 0.0
-    total = 0.0
-    squares = 0.0
-    variances = 0.0
+    count = np.float64(0)
+    weights = np.float64(0)
+    total = np.float64(0)
+    squares = np.float64(0)
+    variances = np.float64(0)
     for k in range(value.size):
         here = value[k]
         inside = (here >= low) & (here <= high)
@@ -101,7 +101,7 @@ def _weighted_sums(value, weight, variance, low, high):  # type: ignore[no-untyp
 @kernel(REORDERED)
 def _weighted_deviation(value, weight, low, high, mean):  # type: ignore[no-untyped-def]
     """Sum of squared weighted distances from the mean of the values in the interval."""
-    squares = 0.0
+    squares = np.float64(0)
     for k in range(value.size):
         here = value[k]
         away = np.float64(weight[k]) * (np.float64(here) - mean)

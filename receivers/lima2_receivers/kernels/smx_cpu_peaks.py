@@ -27,7 +27,7 @@ def find_spots(raw, shape, tops, pixels, average, deviation, limits, patch, out)
     size. Returns how many rows are set.
     """
     height, width = shape
-    noise, cutoff_pick, cutoff_peak, dummy, delta = limits
+    noise, _, cutoff_peak, dummy, delta = limits
     half, connected = patch
     found = 0
     for number in range(tops.size):
@@ -43,10 +43,10 @@ def find_spots(raw, shape, tops, pixels, average, deviation, limits, patch, out)
             continue
         valid = True
         size = 0
-        total = 0.0
-        variance = 0.0
-        along_y = 0.0
-        along_x = 0.0
+        total = np.float64(0)
+        variance = np.float64(0)
+        along_y = np.float64(0)
+        along_x = np.float64(0)
         for dy in range(-half, half + 1):
             for dx in range(-half, half + 1):
                 place = top + dy * width + dx

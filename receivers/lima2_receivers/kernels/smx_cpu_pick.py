@@ -19,8 +19,8 @@ _MARGIN = 1e-5
 def least_thresholds(average, deviation, noise, cutoff_pick, cutoff_peak, levels):  # type: ignore[no-untyped-def]
     """Lower bounds of the values that are picked or may be tops of spots, for ranges of bins.
 
-    ``levels``: float64 (depth, nb_bins); row j is set to what holds from bin i up to bin i + 2**j - 1 and the way to the
-    next bin. Infinite where there is no background.
+    ``levels``: float64 (depth, nb_bins); row j is set to what holds from bin i up to bin i + 2**j - 1 and the way to
+    the next bin. Infinite where there is no background.
     """
     last = average.size - 1
     for number in range(average.size):

@@ -27,12 +27,12 @@ class EntryTables:
     """Entries of the matrix without left-out pixels, and in which order a frame is brought into that of the bins.
 
     ``begins``: int64 (nb_bins + 1), first entry of each bin. ``counts``: int64 (nb_bins), entries with the left-out
-    ones. ``dark``, ``norm``, ``share``, ``variance``, ``dark_variance``: float32, one value per entry, empty where there
-    is none.
+    ones. ``dark``, ``norm``, ``share``, ``variance``, ``dark_variance``: float32, one value per entry, empty where
+    there is none.
 
     The frame is read band by band, `BAND` pixels each, so that it comes from memory in one sequential pass. A *run* are
-    the entries of one bin in one band. ``offsets``: uint16 (entries), places in the band, run after run. ``runs``: int64
-    (runs + 1), where in ``offsets`` each begins. ``targets``: int64 (runs), the entry that its first pixel becomes.
+    the entries of one bin in one band. ``offsets``: uint16 (entries), places in the band, run after run. ``runs``:
+    int64 (runs + 1), where in ``offsets`` each begins. ``targets``: int64 (runs), the entry that its first pixel becomes.
     ``bands``: int64 (bands + 1), first run of each band.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TypeVar
 
 Part = TypeVar("Part")
@@ -50,4 +51,4 @@ def even_parts(size: int, number: int) -> list[tuple[int, int]]:
     """Cut 0 ... size into about so many ranges of equal length, none empty."""
     number = max(1, min(number, size))
     bounds = [size * k // number for k in range(number + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))

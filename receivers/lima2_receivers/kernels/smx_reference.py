@@ -8,8 +8,9 @@ threshold and in float64 where pixels are summed.
 or not finite, whose norm is not above 0, and, for picking and spots, whose radius is not finite or out of range.
 
 **Bin.** With c the share of a pixel and w = c * norm: average = sum(w * value) / sum(w); deviation =
-sqrt(V / sum(w**2)). V = sum(c**2 * variance), where variance is the map (model variance) or max(raw, 1) (poisson), plus
-the dark's; or V = sum(w**2 * (value - average)**2) (azimuthal). hybrid clips as azimuthal and ends as poisson. no_var: 0.
+sqrt(V / sum(w**2)). V = sum(c**2 * variance), where variance is the map (model variance) or max(raw, 1) (poisson),
+plus the dark's; or V = sum(w**2 * (value - average)**2) (azimuthal). hybrid clips as azimuthal and ends as poisson.
+no_var: 0.
 
 **Clipping.** Up to ``cycle`` times, until nothing is clipped: out are values further from the average than
 max(cutoff_clip, sqrt(2 ln(n / sqrt(2 pi)))) deviations (Chauvenet); n = max(3, entries of the bin not yet clipped).
@@ -18,14 +19,15 @@ Accepted values are therefore always one interval.
 **Background of a pixel.** Average and deviation, interpolated linearly between bin centres; the deviation and ``noise``
 are added in quadrature. **Picked** is value - average > max(noise, cutoff_pick * deviation).
 
-**Spot.** A pixel whose value - average is positive, >= cutoff_peak * deviation and the largest of its patch, of which at
-least ``connected`` pixels are >= cutoff_peak times their own deviation. Sums are over the positive pixels of the patch.
+**Spot.** A pixel whose value - average is positive, >= cutoff_peak * deviation and the largest of its patch, of which
+at least ``connected`` pixels are >= cutoff_peak times their own deviation. Sums are over the positive pixels of it.
 Equal neighbours are two spots. A patch that leaves the image is none; left-out pixels in it do not count (with
 ``noise`` = 0 they make it none, as does a pixel that is not positive and has no deviation).
 
 Where this differs from pyFAI, on purpose:
 
-- A bin without pixels is NaN; near it nothing is picked.
+- A bin without pixels is NaN; near it nothing is picked. Mind that clipping can leave none: with the poisson model a
+  few overloaded pixels lift the average so far that the background is clipped as well. azimuthal and hybrid do not.
 - A deviation of 0 (no_var) clips nothing; pyFAI clips everything then.
 - A pixel that is split over bins is clipped in each by itself; pyFAI clips it in all, in whatever order the bins run.
 - The azimuthal V is the sum that stands above; pyFAI's recurrence gives it only for equal weights on one thread.
@@ -57,7 +59,7 @@ def usable(bins: RadialBins, corrections: PixelCorrections) -> np.ndarray:
 
 
 def radial_position(bins: RadialBins, corrections: PixelCorrections, settings: FinderSettings) -> np.ndarray:
-    """float32 (height * width): place of each pixel on the axis of bins, 0 to nb_bins - 1; NaN where none is looked for."""
+    """float32 (height * width): place of each pixel on the axis of bins, 0 to nb_bins - 1; else NaN."""
     first, step = bins.centers[0], bins.centers[1] - bins.centers[0]
     looked_for = usable(bins, corrections) & np.isfinite(bins.radius)
     if settings.radial_range is not None:

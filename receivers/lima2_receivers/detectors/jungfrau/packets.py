@@ -1,8 +1,9 @@
 """The datagrams of a Jungfrau module: header, pixels, and which rows of the module a packet holds.
 
-After PSI's documentation of slsDetectorPackage 9 (udpheader, udpdetspec) and what its virtual detector sends. A datagram
-is a header of 48 bytes, little-endian, and 4 rows of 1024 pixels. With one interface a module sends 128 packets per
-frame; with two, each port sends 64, numbered from 0 on both: the first port the rows 0 to 255, the second 256 to 511.
+After PSI's documentation of slsDetectorPackage 9 (udpheader, udpdetspec) and what its virtual detector sends. A
+datagram is a header of 48 bytes, little-endian, and 4 rows of 1024 pixels. With one interface a module sends 128
+packets per frame; with two, each port sends 64, numbered from 0 on both: the first port the rows 0 to 255, the second
+256 to 511.
 """
 
 from __future__ import annotations
