@@ -58,7 +58,7 @@ class SmxSettings(Parameters):
     delta_dummy: float = _as(Fai, "delta_dummy")
 
     error_model: ErrorModelName = Field(
-        "poisson", description="deviation of a bin: no_var, variance, poisson, azimuthal, hybrid"
+        "hybrid", description="deviation of a bin: no_var, variance, poisson, azimuthal, hybrid"
     )
     cutoff_clip: float = _as(Fai, "cutoff_clip")
     cycle: int = _as(Fai, "cycle")

@@ -1,9 +1,9 @@
 """Speed of the SMX kernels against pyFAI's OpenCL peak finder, on the same frames, bins and host.
 
 ``sparsify_ms`` is background and intense pixels, ``peakfind_ms`` background and spots, ``frame_ms`` all of it at once
-as the pipeline does it. pyFAI runs on the first OpenCL device that works (PoCL: all cores) and gets its frames as float32;
-the copy to the device counts on both sides. ``memory_bound_ms`` is the time in which the bytes that every frame must
-move (the frame twice, its places in the bins once, maps) could be copied. Top-level figures are for 4.5 megapixels.
+as the pipeline does it. pyFAI runs on the first OpenCL device that works (PoCL: all cores) and gets its frames as
+float32. ``memory_bound_ms`` is the time in which the bytes that every frame must move (the frame twice, its places in
+the bins once) could be copied. Top-level figures are for 4.5 megapixels.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def measure(shape: tuple[int, int], options: Any) -> dict[str, Any]:
     """All figures of one size of frames."""
     nb_spots = shape[0] * shape[1] // 6000
     scene = make_scene(shape, options.bins, nb_spots)
-    images = [scene.image.copy() for _ in range(FRAMES)]
+    images = [make_scene(shape, options.bins, nb_spots, exposure=number).image for number in range(FRAMES)]
     settings = FinderSettings(error_model=options.model)
     figures = ours(scene, settings, images, options.repeats, options.threads)
     if options.pyfai:

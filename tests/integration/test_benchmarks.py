@@ -15,6 +15,18 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 SCRIPTS = {
     "chain": (["--frames", "60"], {"frames_per_s", "gb_per_s", "memcpy_ratio", "rss_mb", "rss_growth_mb"}),
     "latency": (["--frames", "60"], {"p50_ms", "p99_ms"}),
+    "smx": (
+        ["--quick", "1", "--repeats", "3"],
+        {
+            "sparsify_ms",
+            "peakfind_ms",
+            "frame_ms",
+            "pyfai_sparsify_ms",
+            "ratio_sparsify",
+            "ratio_peakfind",
+            "memory_bound_ms",
+        },
+    ),
     "smx_chain": (["--frames", "40", "--paced-frames", "40"], {"frames_per_s", "p50_ms", "p99_ms", "hit_rate"}),
     "frame_access": (
         ["--frames", "20", "--repeats", "2"],

@@ -69,11 +69,11 @@ def detector_mask(shape: tuple[int, int], seed: int) -> np.ndarray:
 
 
 def make_scene(
-    shape: tuple[int, int], nb_bins: int, nb_spots: int, seed: int = 0, level: float = 30.0, dtype: str = "u2"
+    shape: tuple[int, int], nb_bins: int, nb_spots: int, seed: int = 0, exposure: int = 0, level: float = 30.0
 ) -> Scene:
     """A steep background with a powder ring, and spots of 100 to 5000 photons, 12 pixels apart, none over the mask.
 
-    Masked pixels have the largest value of the type, as detectors give them.
+    Masked pixels have the largest value of the type, as detectors give them. Other exposures have other noise.
     """
     random = np.random.default_rng(seed)
     mask = detector_mask(shape, seed)
@@ -92,12 +92,9 @@ def make_scene(
         shape_y = np.exp(-((rows - py) ** 2) / 2 / SPOT_WIDTH**2)
         shape_x = np.exp(-((columns - px) ** 2) / 2 / SPOT_WIDTH**2)
         mean[np.ix_(rows, columns)] += count * np.outer(shape_y, shape_x) / (2 * np.pi * SPOT_WIDTH**2)
-    pixels = random.poisson(mean)
-    if np.dtype(dtype).kind in "iu":
-        top = np.iinfo(dtype).max
-        pixels = np.minimum(pixels, top)
-        pixels[mask] = top
-    return Scene(pixels.astype(dtype), mask, np.column_stack([places, photons]), bins)
+    pixels = np.minimum(np.random.default_rng([seed, exposure]).poisson(mean), 65535)
+    pixels[mask] = 65535
+    return Scene(pixels.astype(np.uint16), mask, np.column_stack([places, photons]), bins)
 
 
 def matched(spots: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Frames with known spots: they are found where they are, and pyFAI finds the same.
 
 The differences from pyFAI on PoCL are asserted as numbers. Measured on 1 megapixel: background 2e-7 relative, all
-pixels and spots the same, for every error model but azimuthal and hybrid with uneven normalization: there pyFAI's deviation
-depends on the order of the pixels of a bin (by 1 % before clipping, more afterwards), see `smx_reference`.
+pixels and spots the same, for every error model but azimuthal and hybrid with uneven normalization: there pyFAI's
+deviation depends on the order of the pixels of a bin (by 1 % before clipping, more afterwards), see `smx_reference`.
 """
 
 from functools import cache
@@ -73,7 +73,7 @@ def test_an_overloaded_spot_is_found(model):
     finder = make_finder(scene.bins, PixelCorrections(), FinderSettings(error_model=model), image.dtype, "cpu")
     spots = finder(image).spots
     assert matched(np.array([[21.0, 31.0]]), places(spots), 0.5).all()
-    assert spots["size"].max() >= 11
+    assert spots["size"].max() >= 9
 
 
 def test_with_the_poisson_model_an_overload_leaves_its_bins_empty_as_in_pyfai():

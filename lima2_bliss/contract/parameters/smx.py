@@ -56,7 +56,9 @@ class Fai(Parameters):
     do_dummy: bool = Field(False, description="leave out pixels with the value dummy")
     dummy: float = Field(0.0, description="value of a pixel that measured nothing")
     delta_dummy: float = Field(0.0, ge=0, description="values this close to dummy count as dummy")
-    error_model: ErrorModelName = Field("poisson", description="where the deviation of a bin comes from")
+    error_model: ErrorModelName = Field(
+        "hybrid", description="where the deviation of a bin comes from; hybrid stands overloaded pixels"
+    )
     cutoff_clip: float = Field(
         0.0, ge=0, le=1000, description="clip at so many deviations; 0: Chauvenet's criterion, the lower limit anyhow"
     )

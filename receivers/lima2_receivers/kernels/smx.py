@@ -64,7 +64,8 @@ def make_finder(
 def warm_up_smx(dtype: np.dtype | str) -> float:
     """Compile what the cpu backend needs for raw frames of this type, or load it from disk; returns the seconds of it.
 
-    The first time on a host it takes about 6 s a type, then 0.3 s; a type that is ready costs nothing.
+    The first time on a host the first type takes about 8 s and each further one 3 s, then 0.2 s from the disk; a type
+    that is ready costs nothing.
     """
     start, raw = time.perf_counter(), np.dtype(dtype)
     with _lock:

@@ -32,8 +32,8 @@ class EntryTables:
 
     The frame is read band by band, `BAND` pixels each, so that it comes from memory in one sequential pass. A *run* are
     the entries of one bin in one band. ``offsets``: uint16 (entries), places in the band, run after run. ``runs``:
-    int64 (runs + 1), where in ``offsets`` each begins. ``targets``: int64 (runs), the entry that its first pixel becomes.
-    ``bands``: int64 (bands + 1), first run of each band.
+    int64 (runs + 1), where in ``offsets`` each begins. ``targets``: int64 (runs), the entry that its first pixel
+    becomes. ``bands``: int64 (bands + 1), first run of each band.
     """
 
     begins: np.ndarray

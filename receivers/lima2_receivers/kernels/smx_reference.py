@@ -63,7 +63,7 @@ def radial_position(bins: RadialBins, corrections: PixelCorrections, settings: F
     first, step = bins.centers[0], bins.centers[1] - bins.centers[0]
     looked_for = usable(bins, corrections) & np.isfinite(bins.radius)
     if settings.radial_range is not None:
-        lowest, beyond = np.float32(settings.radial_range)
+        lowest, beyond = (np.float32(limit) for limit in settings.radial_range)
         looked_for &= (bins.radius >= lowest) & (bins.radius < beyond)
     position = np.clip((bins.radius - first) / step, np.float32(0), np.float32(bins.nb_bins - 1))
     return np.where(looked_for, position, np.float32(np.nan))
@@ -102,7 +102,7 @@ class ReferenceFinder:
         maps, raw = self.corrections, image.ravel().astype(np.float32)
         keep = self._usable & np.isfinite(raw)
         if maps.dummy is not None:
-            dummy, delta = np.float32(maps.dummy)
+            dummy, delta = (np.float32(number) for number in maps.dummy)
             keep &= ~(np.abs(raw - dummy) <= delta)
         norm = np.ones_like(raw) if maps.normalization is None else maps.normalization
         signal = raw if maps.dark is None else raw - maps.dark
