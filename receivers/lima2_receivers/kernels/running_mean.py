@@ -38,8 +38,8 @@ class RunningMean:
     def __init__(self, shape: tuple[int, int], dtype: np.dtype, corrections: PixelCorrections) -> None:
         self._corrections = corrections
         small = dtype.kind == "u" and dtype.itemsize <= 2
-        self._sum = np.zeros(shape, np.uint32 if small else np.float64)
-        self._carried = np.zeros(shape, np.float64) if small else None
+        self._sum: np.ndarray = np.zeros(shape, np.uint32 if small else np.float64)
+        self._carried: np.ndarray | None = np.zeros(shape, np.float64) if small else None
         self._room = np.iinfo(np.uint32).max // np.iinfo(dtype).max if small else 0
         counted = corrections.dummy is not None or dtype.kind == "f"
         self._count = np.zeros(shape, np.uint32) if counted else None

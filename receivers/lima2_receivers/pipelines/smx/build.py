@@ -108,6 +108,6 @@ def _accumulation(setup: PipelineSetup, tables: Tables, outputs: dict[str, Frame
     peaks = FrameInfo(1, *shape, np.dtype("<u4"))
     outputs[ACC_CORRECTED] = FrameOutput(corrected, kept, processing.saving_accumulation_corrected)
     outputs[ACC_PEAKS] = FrameOutput(peaks, kept, processing.saving_accumulation_peak)
-    pools = [setup.allocate(info, kept + SPARE_IMAGES) for info in (corrected, peaks)]
+    means, counts = (setup.allocate(info, kept + SPARE_IMAGES) for info in (corrected, peaks))
     mean = RunningMean(shape, setup.input.dtype, tables.corrections)
-    return AccumulateNode(*pools, mean, transfer, processing.fai.acc_nb_frames_reset)
+    return AccumulateNode(means, counts, mean, transfer, processing.fai.acc_nb_frames_reset)

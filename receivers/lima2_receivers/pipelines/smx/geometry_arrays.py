@@ -85,8 +85,7 @@ def _read_matrix(source: str) -> Matrix:
         group = file.get(groups[0])
         if not isinstance(group, h5py.Group) or not _is_matrix(group):
             raise ParameterError(f"{what}: {source}: {groups[0]} is no group with datasets 'indices' and 'indptr'")
-        parts = [group[part][()] if part in group else None for part in ("data", "indices", "indptr")]
-    return parts[0], parts[1], parts[2]
+        return group["data"][()] if "data" in group else None, group["indices"][()], group["indptr"][()]
 
 
 def _is_matrix(group: h5py.Group) -> bool:
