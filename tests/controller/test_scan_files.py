@@ -72,7 +72,7 @@ clean(det)
 """)
     kind, late_s, streams, reason = said["first"]
     assert (kind, reason) == ("ScanAbort", "USER_ABORT")
-    assert late_s < 2.0
+    assert late_s < 4.0  # usually 0.5; the rest is for a busy machine
     assert streams["sim1:image"] == streams["sim1:number_sum"]
     assert said["then"] is False, "the first scan's images should still be processed"
     assert len(said["logged"]) == 1
