@@ -28,9 +28,17 @@ SCRIPTS = {
         },
     ),
     "smx_chain": (["--frames", "40", "--paced-frames", "40"], {"frames_per_s", "p50_ms", "p99_ms", "hit_rate"}),
+    "jungfrau_correct": (
+        ["--repeats", "3", "--quick", "1"],
+        {"ms", "gb_per_s", "copies", "ms_2_threads", "gb_per_s_2_threads", "copies_2_threads"},
+    ),
     "frame_access": (
         ["--frames", "20", "--repeats", "2"],
         {"bulk_gb_per_s", "single_per_s", "ratio_bulk_to_single"},
+    ),
+    "jungfrau_udp": (
+        ["--frames", "20", "--rounds", "2", "--seconds", "0.2", "--steps", "1"],
+        {"drain_fps", "live_fps", "lost_packets", "cpu_ms_per_frame", "ratio_to_naive"},
     ),
     "scan_overhead": (
         ["--points", "10", "--repeats", "2"],
