@@ -94,7 +94,7 @@ def show(summary: dict[str, Any]) -> None:
     say(f"  dense file   {summary['master']}")
     say(f"               {tuple(summary['shape'])}, {summary['file_mb']:.0f} MB on disk for {summary['raw_mb']:.0f} MB")
     say(f"  sparse file  {summary['sparse_master']}")
-    say(f"               {summary['sparse_mb']:.1f} MB on disk; densify_Bragg and fabio read it")
+    say(f"               {summary['sparse_mb']:.1f} MB on disk; fabio opens it as dense images")
     say(f"  scan file    {summary['scan_file']}")
     say(f"  streams      {', '.join(sorted(summary['streams']))}")
     say(f"  check        file, image stream and ROI sums agree: {'yes' if summary['equal'] else 'NO'}")
