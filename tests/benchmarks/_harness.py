@@ -91,6 +91,38 @@ def copy_gb_per_s(nbytes: int = 64 << 20, seconds: float = 0.5) -> float:
     return copied / (time.perf_counter() - begin) / 1e9
 
 
+def consumer_code(scan_name: str) -> str:
+    """Start of a consumer process: says "ready", waits for the scan of that name, and defines ``follow(stream)``."""
+    return f"""\
+import json, time, warnings
+warnings.simplefilter("ignore")
+from blissdata.beacon.data import BeaconData
+from blissdata.redis_engine.store import DataStore
+from blissdata.redis_engine.exceptions import EndOfStream
+from blissdata.redis_engine.scan import ScanState
+
+store = DataStore(BeaconData().get_redis_data_db())
+since = None
+print("ready", flush=True)
+while True:
+    since, key = store.get_next_scan(since=since, block=True, timeout=60)
+    scan = store.load_scan(key)
+    if scan.info["name"].endswith({scan_name!r}):
+        break
+while scan.state < ScanState.STARTED:
+    scan.update()
+
+def follow(name):
+    cursor = scan.streams[name].cursor()
+    try:
+        while True:
+            _index, batch = cursor.read()
+            yield time.time(), batch
+    except EndOfStream:
+        return
+"""
+
+
 def receiver_rss_mb(stack: Stack) -> dict[str, float]:
     """Resident memory of each receiver process [MB]."""
     return {row.name: row.rss_mb for row in stack.status() if row.name.startswith("lima2_receiver/")}

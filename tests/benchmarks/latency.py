@@ -10,40 +10,16 @@ import subprocess
 import sys
 
 import numpy as np
-from _harness import arguments, percentiles_ms, report, run_session, running_stack
+from _harness import arguments, consumer_code, percentiles_ms, report, run_session, running_stack
 
-CONSUMER = """
-import json, sys, time, warnings
-warnings.simplefilter("ignore")
-from blissdata.beacon.data import BeaconData
-from blissdata.redis_engine.store import DataStore
-from blissdata.redis_engine.exceptions import EndOfStream
-from blissdata.redis_engine.scan import ScanState
-
-store = DataStore(BeaconData().get_redis_data_db())
-since = None
-print("ready", flush=True)
-while True:
-    since, key = store.get_next_scan(since=since, block=True, timeout=60)
-    scan = store.load_scan(key)
-    if scan.info["name"].endswith("series"):
-        break
-while scan.state < ScanState.STARTED:
-    scan.update()
-
-def follow(name):
-    cursor = scan.streams[name].cursor()
-    try:
-        while True:
-            _index, batch = cursor.read()
-            yield time.time(), batch
-    except EndOfStream:
-        return
-
+CONSUMER = (
+    consumer_code("series")
+    + """
 arrival = [now for now, batch in follow("simulator:roi0_sum") for _ in batch]
 stamps = [float(value) for _, batch in follow("simulator:timestamp") for value in batch]
 print(json.dumps({"arrival": arrival, "stamps": stamps}), flush=True)
 """
+)
 
 CODE = """
 from bliss.scanning.chain import AcquisitionChain

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import numpy as np
-from _harness import arguments, copy_gb_per_s, percentiles_ms, report, run_session, running_stack
+from _harness import arguments, consumer_code, copy_gb_per_s, percentiles_ms, report, run_session, running_stack
 
 FRAME_BYTES = 1024 * 1024 * 2
 
@@ -71,34 +71,9 @@ series(20, 0.01, "first")
 answer(figures(*series(FRAMES, 1 / RATE - 1e-5, "paced")))
 """
 
-CONSUMER = """
-import json, sys, time, warnings
-warnings.simplefilter("ignore")
-from blissdata.beacon.data import BeaconData
-from blissdata.redis_engine.store import DataStore
-from blissdata.redis_engine.exceptions import EndOfStream
-from blissdata.redis_engine.scan import ScanState
-
-store = DataStore(BeaconData().get_redis_data_db())
-since = None
-print("ready", flush=True)
-while True:
-    since, key = store.get_next_scan(since=since, block=True, timeout=60)
-    scan = store.load_scan(key)
-    if scan.info["name"].endswith("paced"):
-        break
-while scan.state < ScanState.STARTED:
-    scan.update()
-
-def follow(name):
-    cursor = scan.streams[name].cursor()
-    try:
-        while True:
-            _index, batch = cursor.read()
-            yield time.time(), batch
-    except EndOfStream:
-        return
-
+CONSUMER = (
+    consumer_code("paced")
+    + """
 arrival = {}
 for now, batch in follow("simulator:spots_frame"):
     for frame in batch:
@@ -106,6 +81,7 @@ for now, batch in follow("simulator:spots_frame"):
 stamps = [float(value) for _, batch in follow("simulator:timestamp") for value in batch]
 print(json.dumps({"arrival": sorted(arrival.items()), "stamps": stamps}), flush=True)
 """
+)
 
 
 def latencies(stack, frames: int, rate_hz: float) -> tuple[np.ndarray, dict]:

@@ -221,9 +221,12 @@ class PipelineRun:
         last = None if self._aborted else self.graph.last()
         if last is None:
             return
-        for source, (holder, meta) in last.more.items():
-            self._outputs[source].keep(holder, meta)
-        self._pass_on_more(last)
+        try:
+            for source, (holder, meta) in last.more.items():
+                self._outputs[source].keep(holder, meta)
+            self._save_more(last)
+        finally:
+            drop_buffer(last)
 
     def _saver_ended(self) -> None:
         with self._changed:
@@ -268,12 +271,13 @@ class PipelineRun:
         self._changes.tell()
         if following is None:
             return
-        self._pass_on_more(following)
-        output = self._outputs.get(OUTPUT)
-        if output is None:
+        try:
+            self._save_more(following)
+            if OUTPUT in self._outputs:
+                buffer, following.buffer = following.buffer, None
+                self._outputs[OUTPUT].save(buffer, following.meta)
+        finally:
             drop_buffer(following)
-        else:
-            output.save(following.buffer, following.meta)
 
     def _record(self, item: FrameItem) -> None:
         """Log and store an output frame."""
@@ -285,10 +289,10 @@ class PipelineRun:
         for source, (holder, meta) in item.more.items():
             self._outputs[source].keep(holder, meta)
 
-    def _pass_on_more(self, item: FrameItem) -> None:
+    def _save_more(self, item: FrameItem) -> None:
         """Save what the further frame sources gave with a frame."""
-        more, item.more = item.more, {}
-        for source, (holder, meta) in more.items():
+        while item.more:
+            source, (holder, meta) = item.more.popitem()
             self._outputs[source].save(holder, meta)
 
     def _saved(self, files_changed: bool) -> None:
