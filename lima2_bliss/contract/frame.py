@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -12,12 +13,16 @@ from lima2_bliss.contract.pixels import dtype_of, pixel_type_of
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Shape and pixel type of the frames of one source: arrays of (nb_channels, height, width)."""
+    """Shape and pixel type of the frames of one source: arrays of (nb_channels, height, width).
+
+    ``extras``: (name, dtype, shape) of values that the source has of each frame beside the pixels; see `FrameMeta`.
+    """
 
     nb_channels: int
     height: int
     width: int
     dtype: np.dtype
+    extras: tuple[tuple[str, np.dtype, tuple[int, ...]], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -62,7 +67,8 @@ class FrameMeta:
 
     ``index``: global index in the acquisition, from 0. ``local``: place in this receiver's order of arrival, from 0.
     ``timestamp_ns``: host time (CLOCK_REALTIME) at which the frame's last byte arrived. ``hit``: what the pipeline
-    found; None when it does not look for hits.
+    found; None when it does not look for hits. ``extras``: the source's own values of this frame by name, as
+    `FrameInfo.extras` says (None: it has none for this frame).
     """
 
     index: int
@@ -70,3 +76,4 @@ class FrameMeta:
     timestamp_ns: int = 0
     flags: FrameFlags = FrameFlags.GOOD
     hit: bool | None = None
+    extras: Mapping[str, np.ndarray] | None = None

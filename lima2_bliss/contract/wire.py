@@ -141,7 +141,8 @@ class PipelineStatus(Parameters):
     """What a receiver says of one of its pipelines. ``revision`` grows with every change.
 
     ``frame_info``, ``files``, ``saved_contiguous`` and the counts are those of source ``frame`` (if it is not saved,
-    the last two of one that is); ``sources`` has them all.
+    the last two of one that is); ``sources`` has them all. ``intake``: what the source counted beside frames, by name
+    (packets, ...); ``warnings``: what users should know of it.
     """
 
     uuid: str
@@ -157,6 +158,8 @@ class PipelineStatus(Parameters):
     files: int = 0  # complete files
     saved_contiguous: int = 0  # local frames in complete files
     sources: dict[str, SourceStatus] = Field(default_factory=dict)
+    intake: dict[str, int] = Field(default_factory=dict)
+    warnings: list[str] = Field(default_factory=list)
 
 
 def encode_request(request: Request) -> bytes:

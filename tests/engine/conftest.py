@@ -100,6 +100,9 @@ class FakeSource:
     def endpoints(self):
         return {"data": "inproc://fake"}
 
+    def conditioning(self, parameters):
+        return None
+
     def frame_info(self, parameters):
         return INFO
 

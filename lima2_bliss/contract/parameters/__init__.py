@@ -29,9 +29,9 @@ from lima2_bliss.contract.parameters.smx import (
     Peaks,
     SmxBuffers,
     SmxParameters,
-    Veto,
 )
 from lima2_bliss.contract.parameters.strict import Parameters, parse
+from lima2_bliss.contract.parameters.veto import Veto
 
 __all__ = [
     # acquisition

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from lima2_bliss.contract.parameters.acquisition import Rectangle
 from lima2_bliss.contract.parameters.saving import Saving
 from lima2_bliss.contract.parameters.strict import Parameters
+from lima2_bliss.contract.parameters.veto import Veto
 
 
 class Fifo(Parameters):
@@ -138,3 +139,5 @@ class LegacyParameters(Parameters):
     profiles: Profiles = Profiles()
     max_countrate_protection: CountrateProtection = CountrateProtection()
     saving: Saving = Saving()
+    saving_raw: Saving = Saving(filename_prefix="lima2_raw")
+    veto_raw: Veto = Veto()

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from lima2_bliss.contract.parameters.processing import Fifo, Profiles, Statistics, Threads
 from lima2_bliss.contract.parameters.saving import Saving
 from lima2_bliss.contract.parameters.strict import Parameters
+from lima2_bliss.contract.parameters.veto import Veto
 
 ErrorModelName = Literal["no_var", "variance", "poisson", "azimuthal", "hybrid"]
 RadialUnit = Literal["r_m", "r_mm", "q_nm^-1", "q_A^-1", "2th_deg", "2th_rad"]
@@ -19,6 +20,7 @@ class SmxBuffers(Parameters):
     """How much of the past stays readable."""
 
     nb_frames_buffer: int = Field(100, ge=1, le=100_000, description="dense frames kept for clients")
+    nb_input_frames_buffer: int = Field(1, ge=1, le=100_000, description="raw frames kept for clients, if it has them")
     nb_sparse_frames_buffer: int = Field(100, ge=1, le=100_000, description="sparse frames kept for clients")
     nb_accumulated_buffer: int = Field(3, ge=1, le=1000, description="mean and peak images kept for clients")
     nb_peak_counters_buffer: int = Field(100, ge=1, description="kept for LImA2 clients; the log keeps all rows")
@@ -107,29 +109,6 @@ class Compute(Parameters):
     )
 
 
-class Veto(Parameters):
-    """Which frames are saved. A frame that is not keeps its place in the file as a hole with the flag VETOED.
-
-    ``keep_before`` and ``keep_after`` count the receiver's own frames before and after each hit.
-    """
-
-    save: Literal["all", "hits", "none", "every_nth"] = Field("all", description="which frames are saved")
-    every: int = Field(0, ge=0, description="n of every_nth; with hits: every n-th frame beside the hits; 0: none")
-    keep_before: int = Field(0, ge=0, le=1000, description="with hits: also so many frames before each")
-    keep_after: int = Field(0, ge=0, le=100_000, description="with hits: also so many frames after each")
-
-    @model_validator(mode="after")
-    def _complete(self) -> Veto:
-        if self.save == "every_nth" and not self.every:
-            raise ValueError("save = every_nth needs every >= 1")
-        return self
-
-    @property
-    def active(self) -> bool:
-        """False when every frame is saved."""
-        return self.save != "all"
-
-
 class SmxParameters(Parameters):
     """Parameters of the SMX pipeline (`LimaProcessingSmx`)."""
 
@@ -143,8 +122,10 @@ class SmxParameters(Parameters):
     peaks: Peaks = Peaks()
     statistics: Statistics = Statistics()
     profiles: Profiles = Profiles()
+    veto_raw: Veto = Veto()
     veto_dense: Veto = Veto()
     veto_sparse: Veto = Veto()
+    saving_raw: Saving = Saving(filename_prefix="lima2_raw_frame")
     saving_dense: Saving = Saving(filename_prefix="lima2_frame")
     saving_sparse: Saving = Saving(filename_prefix="lima2_sparse_frame")
     saving_accumulation_corrected: Saving = Saving(filename_prefix="lima2_acc_corrected")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -36,6 +36,8 @@ class CollectingSink:
     def __post_init__(self) -> None:
         self.pool = BufferPool(self.info, self.nb_buffers)
         self.changed = threading.Condition()
+        self.counts: dict[str, int] = {}
+        self.warnings: list[str] = []
 
     def reserve(self, timeout_s: float = 0.0) -> FrameBuffer | None:
         """A free buffer."""
@@ -55,6 +57,11 @@ class CollectingSink:
         with self.changed:
             self.metas.append(meta)
             self.changed.notify_all()
+
+    def note(self, counts: Mapping[str, int], warnings: Sequence[str]) -> None:
+        """Keep what the source counted."""
+        with self.changed:
+            self.counts, self.warnings = dict(counts), list(warnings)
 
     def wait(self, count: int, timeout_s: float = 10.0) -> bool:
         """Wait for ``count`` frames, lost ones included."""

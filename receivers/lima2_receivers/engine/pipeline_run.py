@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from lima2_bliss.contract import (
     AcquisitionError,
     DeviceTimeoutError,
+    FrameInfo,
     FrameMeta,
     Lima2Error,
     RoundRobin,
@@ -23,11 +24,12 @@ from lima2_receivers.engine.frame_events import ENGINE_STREAMS, add_event_rows
 from lima2_receivers.engine.frame_intake import FrameIntake
 from lima2_receivers.engine.frame_output import OutputSource
 from lima2_receivers.engine.frame_store import FrameStore
-from lima2_receivers.engine.memory import MemoryAccount, input_ring_size
+from lima2_receivers.engine.front import Front
+from lima2_receivers.engine.memory import MemoryAccount, input_ring_size, reorder_window
 from lima2_receivers.engine.named_error import named_error
 from lima2_receivers.engine.node_steps import drop_buffer, run_nodes
 from lima2_receivers.engine.ordered_work import OrderedWork
-from lima2_receivers.engine.plugin import FrameItem, FrameWriter, PipelineGraph, PipelineSetup
+from lima2_receivers.engine.plugin import RAW_FRAME, FrameItem, FrameWriter, PipelineGraph, PipelineSetup
 from lima2_receivers.engine.results_log import ResultsLog
 from lima2_receivers.engine.run_ending import RunEnding
 from lima2_receivers.engine.saving_thread import SavingThread
@@ -57,6 +59,8 @@ class PipelineRun:
         graph: PipelineGraph,
         account: MemoryAccount,
         writers: Mapping[str, FrameWriter] | None = None,
+        raw: FrameInfo | None = None,
+        front: Front | None = None,
     ) -> None:
         self.receiver = receiver
         self.pipeline = pipeline
@@ -68,19 +72,23 @@ class PipelineRun:
             name: FrameStore(
                 output.depth,
                 name,
-                setup.dispatch if name == INPUT else RoundRobin(setup.dispatch.receivers),
+                setup.dispatch if name in (INPUT, RAW_FRAME) else RoundRobin(setup.dispatch.receivers),
                 setup.rank,
             )
             for name, output in graph.outputs.items()
         }
         self._account = account
+        self._front = front
+        raw = raw or setup.input
         shared = [
             output.depth + output.veto.keep_before
             for name, output in graph.outputs.items()
-            if name == INPUT or output.info == setup.input
+            if name in (INPUT, RAW_FRAME) or (front is None and output.info == raw)
         ]
-        ring = account.allocate(setup.input, input_ring_size(graph.fifo, max(shared, default=0)))
+        ahead = 0 if front is None else front.ahead + reorder_window(graph.threads)
+        ring = account.allocate(raw, input_ring_size(graph.fifo, max(shared, default=0)) + ahead)
         self._counts = FrameCounts()
+        self._noted: tuple[Mapping[str, int], Sequence[str]] = ({}, ())
         nb_frames = setup.acquisition.acq.nb_frames
         if nb_frames:
             self._counts.expected = setup.dispatch.count(setup.rank, nb_frames)
@@ -95,7 +103,7 @@ class PipelineRun:
         self.on_finished = self._ending.on_finished
         self.on_error = self._ending.on_error
         name = f"{receiver}:{self.uuid[:8]}"
-        threads = graph.threads if graph.parallel else 1
+        threads = graph.threads if graph.parallel or front is not None else 1
         self._work = OrderedWork[FrameItem](
             name, threads, self._parallel, self._commit, drop_buffer, self.fail, self._work_ended
         )
@@ -110,7 +118,12 @@ class PipelineRun:
             if source != INPUT
         }
         self._intake = FrameIntake(
-            ring, self._counts, self._changed, self.stores.get(INPUT), self._savers.get(INPUT), self._work.put
+            ring,
+            self._counts,
+            self._changed,
+            self.stores.get(INPUT),
+            self._savers.get(INPUT),
+            self._put,
         )
         self._infos = {source: output.info.to_json() for source, output in graph.outputs.items()}
         self._infos.setdefault(INPUT, setup.input.to_json())
@@ -128,6 +141,13 @@ class PipelineRun:
     def lost(self, meta: FrameMeta) -> None:
         """Report a frame without pixels; it becomes a marked hole everywhere."""
         self._intake.lost(meta)
+
+    def note(self, counts: Mapping[str, int], warnings: Sequence[str]) -> None:
+        """What the source counted so far beside frames, and what users should know."""
+        with self._changed:
+            self._noted = dict(counts), list(warnings)
+            self._revision += 1
+        self._changes.tell()
 
     # --- life ----------------------------------------------------------------------------------------------------
 
@@ -202,6 +222,8 @@ class PipelineRun:
             store.close()
         self._account.release()
         self.graph.close()
+        if self._front is not None:
+            self._front.close()
         self._changes.tell()
 
     def _work_ended(self) -> None:
@@ -218,6 +240,8 @@ class PipelineRun:
 
     def _pass_on_last(self) -> None:
         """What the nodes still have after the last frame; after an abort there are no buffers for it."""
+        if self._front is not None and not self._aborted:
+            self._front.last()
         last = None if self._aborted else self.graph.last()
         if last is None:
             return
@@ -245,13 +269,22 @@ class PipelineRun:
 
     # --- frames on their way ---------------------------------------------------------------------------------------
 
+    def _put(self, item: FrameItem) -> None:
+        if self._front is not None:
+            self._front.keep_raw(item)
+        self._work.put(item)
+
     def _parallel(self, item: FrameItem) -> FrameItem:
+        if self._front is not None:
+            item = self._front.image_of(item)
         following = run_nodes(self.graph.parallel, item)
         if following is None:
             raise AcquisitionError("a parallel node took up a frame; only ordered nodes may return None")
         return following
 
     def _commit(self, item: FrameItem) -> None:
+        if self._front is not None:
+            self._front.commit_raw(item, self._outputs[RAW_FRAME])
         following = run_nodes(self.graph.ordered, item)
         if following is not None:
             try:
@@ -349,6 +382,8 @@ class PipelineRun:
                 files=files,
                 saved_contiguous=saved_contiguous,
                 sources={source: output.status() for source, output in self._outputs.items()},
+                intake=dict(self._noted[0]),
+                warnings=list(self._noted[1]),
             )
 
     def wait(self, predicate: Callable[[PipelineStatus], bool], timeout_s: float) -> PipelineStatus:

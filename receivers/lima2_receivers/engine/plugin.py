@@ -20,6 +20,9 @@ from lima2_bliss.contract import (
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, Saving, Veto
 from lima2_receivers.engine.buffers import BufferPool, FrameBuffer
 
+#: Frame source of what the detector sent, where that is no image yet (see `Conditioning`).
+RAW_FRAME = "raw_frame"
+
 # --- detector side ------------------------------------------------------------------------------------------------
 
 
@@ -45,6 +48,9 @@ class Sink(Protocol):
     def lost(self, meta: FrameMeta) -> None:
         """Report a frame without pixels; ``meta.flags`` says why. It becomes a marked hole everywhere."""
 
+    def note(self, counts: Mapping[str, int], warnings: Sequence[str]) -> None:
+        """What the source counted so far beside frames (packets, ...), and what users should know. From any thread."""
+
 
 class Source(Protocol):
     """Turns the detector's wire into frames; lives as long as its receiver process."""
@@ -54,6 +60,12 @@ class Source(Protocol):
 
     def frame_info(self, parameters: AcquisitionParameters) -> FrameInfo:
         """Shape and type of the raw frames that these parameters give."""
+
+    def conditioning(self, parameters: AcquisitionParameters) -> Conditioning | None:
+        """How raw frames become images; None when they are images. Called often: keep what is costly to read.
+
+        `ParameterError` when that is not possible, such as for a calibration that does not fit.
+        """
 
     def prepare(self, setup: ReceiverSetup) -> FrameInfo:
         """Get ready to receive: from here on nothing that the detector sends may be lost."""
@@ -143,6 +155,39 @@ class DetectorPlugin:
     make_source: Callable[[SourceContext], Source]
 
 
+@dataclass(frozen=True)
+class ConditioningNodes:
+    """The nodes of one acquisition that come before those of its pipeline.
+
+    ``image`` runs on any worker thread: it replaces the raw pixels of an item by an image (a buffer of the pool that it
+    was made with), or makes a hole of it. ``ordered`` see the frames one by one in local order after the pipeline's
+    parallel nodes, ``meta.hit`` known, the raw frame in ``more[RAW_FRAME]``; they must not keep or replace the item.
+    ``last`` is called after the last frame, unless the acquisition was aborted; ``close`` when it is erased.
+    """
+
+    image: Node
+    ordered: Sequence[Node] = ()
+    last: Callable[[], None] = lambda: None
+    close: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """How a detector makes images of its raw frames; with it there is a further frame source, `RAW_FRAME`.
+
+    ``image``: what pipelines get. ``masked``: bool (height, width), True where never anything is measured. ``dummy``:
+    value of a pixel that measured nothing in one frame (floats: NaN does). ``ahead``: raw buffers that the source
+    holds beyond the frame it delivers. ``build(pool, setup)`` makes the nodes; ``metadata`` goes into file headers.
+    """
+
+    image: FrameInfo
+    build: Callable[[BufferPool, ReceiverSetup], ConditioningNodes]
+    masked: np.ndarray | None = None
+    dummy: float | None = None
+    ahead: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
 # --- pipeline side ------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +196,8 @@ class PipelineSetup:
     """All that a pipeline is told at prepare. ``allocate(info, n)`` gives a pool of n buffers, accounted and reused.
 
     A pool for processed frames needs `memory.processed_pool_size` buffers; a node takes them with `BufferPool.take`.
+    ``input``: the images that come. ``masked``: bool (height, width), True where they never have a value; ``dummy``: a
+    pixel of this value measured nothing in that frame (floats: NaN does).
     """
 
     uuid: str
@@ -160,6 +207,8 @@ class PipelineSetup:
     rank: int
     dispatch: RoundRobin
     allocate: Callable[[FrameInfo, int], BufferPool]
+    masked: np.ndarray | None = None
+    dummy: float | None = None
 
 
 class Holder(Protocol):

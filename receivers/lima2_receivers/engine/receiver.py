@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from lima2_bliss.contract import (
     AcqState,
     AcquisitionError,
-    FrameInfo,
     Lima2Error,
     ParameterError,
 )
@@ -17,9 +16,9 @@ from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, p
 from lima2_receivers.engine.command_turn import CommandTurn
 from lima2_receivers.engine.memory import MemoryManager
 from lima2_receivers.engine.named_error import named_error
-from lima2_receivers.engine.pipeline_build import BuildRequest, build_run, input_dispatch, trial_setup
+from lima2_receivers.engine.pipeline_build import BuildRequest, build_run, check_raw, input_dispatch, trial_setup
 from lima2_receivers.engine.pipeline_run import PipelineRun
-from lima2_receivers.engine.plugin import DetectorPlugin, MakeWriter, PipelineClass, ReceiverSetup, SourceContext
+from lima2_receivers.engine.plugin import DetectorPlugin, MakeWriter, PipelineClass, SourceContext
 from lima2_receivers.engine.run_archive import RunArchive
 from lima2_receivers.engine.source_runner import SourceRunner
 from lima2_receivers.engine.state_machine import RECEIVER_TABLE, StateMachine
@@ -122,6 +121,7 @@ class ReceiverEngine:
         """Validate and remember the acquisition parameters; one `ParameterError` names every fault."""
         parameters = parse(self.plugin.parameters, json_text, "acquisition parameters")
         self._source.frame_info(parameters)
+        self._source.conditioning(parameters)
         self._acquisition = parameters
         self._checked_together = False
         return parameters
@@ -142,7 +142,7 @@ class ReceiverEngine:
         pipeline = offered[class_name]
         parameters = parse(pipeline.parameters, content, "processing parameters")
         if self._acquisition is not None:
-            pipeline.check(trial_setup(self._request("", pipeline, parameters, self._acquisition)))
+            self._check_together(self._request("", pipeline, parameters, self._acquisition))
         self._processing = (pipeline, parameters)
         self._checked_together = self._acquisition is not None
         return parameters
@@ -164,10 +164,10 @@ class ReceiverEngine:
             try:
                 request = self._request(uuid, pipeline, processing, self._acquisition)
                 if not self._checked_together:
-                    pipeline.check(trial_setup(request))
+                    self._check_together(request)
                 while len(self._archive) >= self._max_pipelines and self._archive.erase_oldest():
                     pass
-                run = build_run(request, self.memory, self._make_writer, self._prepare_source)
+                run = build_run(request, self.memory, self._make_writer, self._source.prepare)
             except Exception as error:
                 self._machine.fire("unprepare")
                 self.last_error = named_error(error, f"receiver {self.name}", "prepare", receiver=self.name)
@@ -233,6 +233,11 @@ class ReceiverEngine:
                         logger.error("%s: acquisition %s did not finish in time", self.name, run.uuid)
                 self._source.close()
 
+    @staticmethod
+    def _check_together(request: BuildRequest) -> None:
+        check_raw(request)
+        request.pipeline.check(trial_setup(request))
+
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _request(
@@ -246,11 +251,9 @@ class ReceiverEngine:
             pipeline=pipeline,
             acquisition=acquisition,
             processing=processing,
-            input=self._source.frame_info(acquisition),
+            raw=self._source.frame_info(acquisition),
+            conditioning=self._source.conditioning(acquisition),
         )
-
-    def _prepare_source(self, request: BuildRequest) -> FrameInfo:
-        return self._source.prepare(ReceiverSetup(request.uuid, request.acquisition, request.rank, request.dispatch))
 
     def _source_ended(self) -> None:
         self._machine.fire("done", when=(AcqState.RUNNING,))

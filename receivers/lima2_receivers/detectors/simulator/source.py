@@ -70,6 +70,9 @@ class SimulatorSource:
         """Shape and type of the frames."""
         return describe(check(parameters)).info
 
+    def conditioning(self, parameters: AcquisitionParameters) -> None:
+        """Raw frames are images."""
+
     def prepare(self, setup: ReceiverSetup) -> FrameInfo:
         """Have the frames computed, unless the last ones serve again."""
         if self._running is not None:
