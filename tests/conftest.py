@@ -95,12 +95,17 @@ def artifacts() -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The embedded stack: session `tests`; detectors sim1, simulator, sim3 over 1, 2, 3 receivers."""
+    """The embedded stack: session `tests`; detectors sim1, simulator, sim3 over 1, 2, 3 receivers.
+
+    Its configuration also has jfone and jf4m, Jungfraus over 4 and 2 receivers, that only the tests of them start.
+    """
     base = tmp_path_factory.mktemp("stack")
     config = base / "config"
     shutil.copytree(default_config(), config)
     for name, receivers in (("sim1", 1), ("sim3", 3)):
         write_detector(config, name, receivers)
+    for name, receivers in (("jfone", 4), ("jf4m", 2)):
+        write_detector(config, name, receivers, "jungfrau")
     (config / "sessions" / "tests.yml").write_text(SESSION)
     (config / "sessions" / "tests_setup.py").write_text("from bliss.setup_globals import *\n")
     running = Stack(base / "state")

@@ -16,7 +16,7 @@ from lima2_bliss.client.masters import MasterWriter
 from lima2_bliss.client.pace import Pace
 from lima2_bliss.client.reading import Reading
 from lima2_bliss.client.receiver_link import ReceiverLink, ask_all, read_status
-from lima2_bliss.client.sources import FRAME, INPUT_FRAME, SPARSE_FRAME
+from lima2_bliss.client.sources import FRAME, INPUT_FRAME, accumulation_depth, counted_source
 from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
 from lima2_bliss.client.tango_link import DeviceLink, on_each
 from lima2_bliss.client.watch import Patience, Watch, nothing_yet
@@ -70,8 +70,7 @@ class Acquisition:
         self.recovered = list(recovered)
         self._devices = devices
         self._patience = patience
-        accumulation = processing.get("accumulation") or {}
-        self.depth = int(accumulation.get("nb_frames", 1)) if accumulation.get("enabled") else 1
+        self.depth = accumulation_depth(processing)
         nb_receivers = len(devices.receivers)
         self.topology = RoundRobin(nb_receivers)
         self.input_topology = RoundRobin(nb_receivers, self.depth)
@@ -80,8 +79,7 @@ class Acquisition:
         ]
         self._released = False
         self._masters = MasterWriter(uuid, devices, acquisition, processing)
-        only_sparse = SPARSE_FRAME in self._masters.paths and FRAME not in self._masters.paths
-        self._saved_source = SPARSE_FRAME if only_sparse else FRAME
+        self._saved_source = counted_source(self._masters.paths)
         self._reading = Reading(uuid, devices.links, processing, self.topology, self.input_topology, self.status)
 
     def __enter__(self) -> Self:
@@ -282,6 +280,7 @@ class Acquisition:
 
         A slice counts over the frames that are there now. ``skip_missing`` leaves out frames that are not (any more).
         Accumulated images (`acc_corrected`, `acc_peaks`) are of one receiver each, named by their last frame's index.
+        Frames of `input_frame` and `raw_frame` are counted before any accumulation, up to `nb_input_frames`.
         """
         return self._reading.many(indices, source, skip_missing)
 

@@ -16,6 +16,7 @@ from lima2_bliss.client.parameter_trees import (
     for_detector,
     refuse_shared_files,
     resolve_saving,
+    with_block,
     with_shared_counts,
 )
 from lima2_bliss.client.preparation import look, prepare_devices, repair, write_parameters
@@ -159,6 +160,7 @@ class Detector:
             processing = self.default_parameters()[1]
         recovered = repair(snapshot, self._control, self._receivers)
         processing = resolve_saving(with_shared_counts(processing), self._receivers)
+        acquisition = with_block(acquisition, processing)
         write_parameters(self._control, self._receivers, acquisition, processing)
         refuse_shared_files(processing)
         uuid = prepare_devices(self._control, self._receivers, snapshot, self.keep_pipelines, self.processing_devices)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lima2_bliss.client.errors_by_device import one_error
-from lima2_bliss.client.sources import FRAME, SPARSE_FRAME, enabled_savings
+from lima2_bliss.client.sources import FRAME, RAW, SPARSE_FRAME, accumulation_depth, enabled_savings
 from lima2_bliss.client.status import ReceiverStatus
 from lima2_bliss.contract import DeviceTimeoutError, FrameInfo, Lima2Error, SavingError
 from lima2_bliss.contract.access import MasterJob
@@ -33,6 +33,7 @@ class MasterWriter:
         self._processing = processing
         self._poll_s = poll_s
         self._saving = enabled_savings(processing)
+        self._depth = accumulation_depth(processing)
         self._written: dict[str, Path] = {}
 
     @property
@@ -78,6 +79,7 @@ class MasterWriter:
         return MasterJob(
             saving=self._saving[source],
             counts=counts,
+            block=self._depth if source in RAW else 1,
             shape=info.shape,
             dtype=info.dtype.str,
             kind="sparse" if source == SPARSE_FRAME else "dense",

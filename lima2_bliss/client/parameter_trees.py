@@ -37,6 +37,15 @@ def with_shared_counts(processing: Tree) -> Tree:
     return completed
 
 
+def with_block(acquisition: Tree, processing: Tree) -> Tree:
+    """The acquisition parameters with the number of frames in a row to one receiver: those of one accumulation."""
+    accumulation, transfer = processing.get("accumulation"), acquisition.get("xfer", {})
+    depth = accumulation.get("nb_frames", 1) if isinstance(accumulation, dict) and accumulation.get("enabled") else 1
+    if not isinstance(transfer, dict) or not isinstance(depth, int) or depth < 1:
+        return acquisition  # refused later
+    return acquisition | {"xfer": transfer | {"block": depth}}
+
+
 def for_rank(tree: Tree, rank: int, nb_receivers: int = 1) -> Tree:
     """The parameters as receiver ``rank`` of ``nb_receivers`` gets them.
 

@@ -14,6 +14,8 @@ from lima2_bliss.client.sources import (
     ACCUMULATED,
     FRAME,
     INPUT_FRAME,
+    RAW,
+    RAW_FRAME,
     SPARSE_FRAME,
     accumulated_indices,
 )
@@ -88,9 +90,11 @@ class Reading:
     def _there(self, source: str) -> Sequence[int]:
         """Indices of all frames that have come so far."""
         status = self._status()
+        newest = [each.source(source).last_index for each in status.receivers]
+        if source == RAW_FRAME:
+            return range(self._raw.contiguous([self._raw.locate(last)[1] + 1 if last >= 0 else 0 for last in newest]))
         if source not in ACCUMULATED:
             return range(status.received if source == INPUT_FRAME else status.processed)
-        newest = [each.source(source).last_index for each in status.receivers]
         # the parameters say every how many frames of the whole detector
         every = -(-int((self._processing.get("fai") or {}).get("acc_nb_frames_xfer", 1)) // len(self._links))
         return accumulated_indices(newest, self._frames, max(every, 1))
@@ -100,6 +104,8 @@ class Reading:
         if source in (FRAME, INPUT_FRAME):
             return self._frames if source == FRAME else self._raw
         self.info(source)
+        if source in RAW:
+            return self._raw
         if source == SPARSE_FRAME:
             raise ParameterError(
                 f"{SPARSE_FRAME} has no dense pixels to read; use results('sparse'), results('background') and "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lima2_bliss.client.errors_by_device import naming_receiver
-from lima2_bliss.client.sources import FRAME, INPUT_FRAME
+from lima2_bliss.client.sources import FRAME, INPUT_FRAME, RAW
 from lima2_bliss.contract import AcqState, Lima2Error, RoundRobin, error_from_json
 from lima2_bliss.contract.wire import Counts, PipelineStatus, SourceStatus
 
@@ -93,6 +93,24 @@ class AcquisitionStatus:
         return any(receiver.failure is not None for receiver in self.receivers)
 
     @property
+    def intake(self) -> dict[str, int]:
+        """What the receivers counted beside frames (packets, ...) by name, all together; see `ReceiverStatus.pipeline`.
+
+        Empty when the detector counts nothing else.
+        """
+        total: dict[str, int] = {}
+        for receiver in self.receivers:
+            for name, count in receiver.pipeline.intake.items():
+                total[name] = total.get(name, 0) + count
+        return total
+
+    @property
+    def warnings(self) -> list[str]:
+        """What users should know of the reception, each sentence naming its receiver, once."""
+        told = [naming_receiver(each.name, text) for each in self.receivers for text in each.pipeline.warnings]
+        return list(dict.fromkeys(told))
+
+    @property
     def errors(self) -> list[str]:
         """One sentence per receiver that failed, naming it."""
         return [
@@ -112,17 +130,18 @@ def gather(
 ) -> AcquisitionStatus:
     """Put the receivers' counts together: ``raw`` is the dispatch of input frames, ``frames`` of processed ones.
 
-    ``saved_source`` is the frame source whose files count.
+    ``saved_source`` is the frame source whose files count (frames as that source has them).
     """
     counts = [receiver.counts for receiver in receivers]
     files = [receiver.source(saved_source) for receiver in receivers]
+    dispatch = raw if saved_source in RAW else frames
     return AcquisitionStatus(
         uuid=uuid,
         receivers=tuple(receivers),
         received=raw.contiguous([each.received + each.lost for each in counts]),
         processed=frames.contiguous([each.processed + each.invalid for each in counts]),
-        saved=frames.contiguous([each.saved for each in files]),
-        readable=frames.contiguous([each.saved_contiguous for each in files]),
+        saved=dispatch.contiguous([each.saved for each in files]),
+        readable=dispatch.contiguous([each.saved_contiguous for each in files]),
         lost=sum(each.lost for each in counts),
         invalid=sum(each.invalid for each in counts),
         overrun=sum(each.overrun for each in counts),

@@ -39,6 +39,10 @@ class StateError(Lima2Error, RuntimeError):
     """The call is not allowed in the present state."""
 
 
+class NotReadyError(StateError):
+    """What is asked for takes a moment, and has begun: ask again."""
+
+
 class NotAvailableError(Lima2Error, LookupError):
     """The asked frame, pipeline or result does not exist (not yet, no more, or never)."""
 
@@ -77,6 +81,7 @@ _LEAVES: dict[str, type[Lima2Error]] = {
         Lima2Error,
         ParameterError,
         StateError,
+        NotReadyError,
         NotAvailableError,
         NotYetAvailableError,
         NoLongerAvailableError,

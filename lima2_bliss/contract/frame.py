@@ -16,6 +16,7 @@ class FrameInfo:
     """Shape and pixel type of the frames of one source: arrays of (nb_channels, height, width).
 
     ``extras``: (name, dtype, shape) of values that the source has of each frame beside the pixels; see `FrameMeta`.
+    ``notes``: (name, text), what ``data`` and the extras are, for who reads the files.
     """
 
     nb_channels: int
@@ -23,6 +24,7 @@ class FrameInfo:
     width: int
     dtype: np.dtype
     extras: tuple[tuple[str, np.dtype, tuple[int, ...]], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -19,11 +19,13 @@ install_blisswriter_names()
 
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster  # noqa: E402
 from lima2_bliss.controller.detector import Lima2Detector  # noqa: E402
+from lima2_bliss.controller.jungfrau import Jungfrau  # noqa: E402
 from lima2_bliss.controller.rois import ArcRoi, ProfileRoi, RectRoi  # noqa: E402
 from lima2_bliss.controller.scan_request import AcqParams, ScanRequest  # noqa: E402
 
 __all__ = [
-    # the object of a session
+    # the objects of a session
+    "Jungfrau",
     "Lima2Detector",
     # scans
     "AcqParams",

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import gevent
 
 from lima2_bliss.client import Acquisition, Detector, DeviceLink, Patience
 from lima2_bliss.client.concurrency import start
 from lima2_bliss.client.preparation import look, write_parameters
-from lima2_bliss.contract import AcqState, Lima2Error
+from lima2_bliss.contract import AcqState, Lima2Error, NotReadyError
 
 _log = logging.getLogger(__name__)
+
+#: Command of detectors whose image has a size that follows from several parameters.
+_IMAGE_SHAPE = "image_shape"
+
+#: How long devices may need to get something ready, such as to read a calibration [s].
+READY_S = 60.0
+
+Outcome = TypeVar("Outcome")
 
 #: In step scans each frame is waited for; otherwise a status now and then will do.
 _STEP_PATIENCE = Patience(breath_s=0.0)
@@ -30,10 +42,13 @@ class Connection:
         self._info: dict[str, Any] | None = None
         self._capabilities: dict[str, Any] | None = None
         self._defaults: dict[str, Any] | None = None
+        self._commands: list[str] | None = None
+        self._shapes: dict[str, tuple[int, int]] = {}
 
     def forget(self) -> None:
         """Ask the detector anew for what is known of it."""
-        self._info = self._capabilities = self._defaults = None
+        self._info = self._capabilities = self._defaults = self._commands = None
+        self._shapes.clear()
 
     def info(self) -> dict[str, Any]:
         """``det_info`` of control."""
@@ -55,7 +70,26 @@ class Connection:
 
     def command_names(self) -> list[str]:
         """Names of the detector's own commands."""
-        return [str(name) for name in self._control.call("detectorCommands")]
+        if self._commands is None:
+            self._commands = [str(name) for name in self._control.call("detectorCommands")]
+        return list(self._commands)
+
+    def shape(self, parameters: Mapping[str, Any]) -> tuple[int, int] | None:
+        """(height, width) of the images that detectors with the command `image_shape` give with ``det`` parameters.
+
+        None for other detectors, and when control does not answer.
+        """
+        asked = json.dumps(parameters, sort_keys=True)
+        if asked not in self._shapes:
+            try:
+                if _IMAGE_SHAPE not in self.command_names():
+                    return None
+                size = self.client.command(_IMAGE_SHAPE, dict(parameters))
+            except Lima2Error as error:
+                _log.debug("the size of the image is not known: %s", error)
+                return None
+            self._shapes[asked] = int(size["y"]), int(size["x"])
+        return self._shapes[asked]
 
     def info_if_known(self) -> dict[str, Any]:
         """``det_info``, empty when control does not answer."""
@@ -84,17 +118,33 @@ class Connection:
         outcome.get()
         states = [snapshot.control.state, *(receiver.state for receiver in snapshot.receivers)]
         if all(state in (AcqState.IDLE, AcqState.PREPARED) for state in states):
-            write_parameters(self._control, self._receivers, dict(acquisition), dict(processing))
+            _patiently(lambda: write_parameters(self._control, self._receivers, dict(acquisition), dict(processing)))
 
     def prepare(self, acquisition: dict[str, Any], processing: dict[str, Any], stepwise: bool) -> Acquisition:
         """Prepare an acquisition; ``stepwise`` when each frame will be waited for."""
         client = self._step_client if stepwise else self.client
-        return client.prepare(acquisition, processing)
+        return _patiently(lambda: client.prepare(acquisition, processing))
 
     def close(self) -> None:
         """Close all sockets."""
         self.client.close()
         self._step_client.close()
+
+
+def _patiently(call: Callable[[], Outcome], patience_s: float = READY_S, period_s: float = 0.2) -> Outcome:
+    """What ``call`` gives, tried again while a device needs a moment for what it is asked."""
+    told = False
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return call()
+        except NotReadyError as error:
+            if time.monotonic() > deadline:
+                raise
+            if not told:
+                _log.info("%s", error)
+                told = True
+        gevent.sleep(period_s)
 
 
 def detector_shape(parameters: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -91,8 +91,10 @@ def continuous_scan(
     counters: tuple[Any, ...] = (),
     save: bool = True,
     run: bool = True,
+    name: str = "take",
+    title: str = "",
 ) -> Scan:
-    """A scan in which the detector, or what triggers it, sets the pace."""
+    """A scan in which the detector, or what triggers it, sets the pace; ``title`` if it is not the call of `take`."""
     if request.trigger not in PACED_BY_HARDWARE:
         raise ParameterError(
             f"{detector.name}.take: trigger {request.trigger!r} is not possible;"
@@ -115,12 +117,12 @@ def continuous_scan(
         node.set_parameters(acq_params=dict(parameters))
         chain.add(node)
     info = ScanInfo()
-    info.update({"type": "take", "save": save, "npoints": request.nb_images, "count_time": request.expo_time})
-    info["title"] = request.title(detector.name)
+    info.update({"type": name, "save": save, "npoints": request.nb_images, "count_time": request.expo_time})
+    info["title"] = title or request.title(detector.name)
     if curves := hit_curves(chain):
         info["plots"] = curves
     progress = ImagesProgress() if is_bliss_shell() else None
-    scan = Scan(chain, name="take", scan_info=info, save=save, scan_progress=progress)
+    scan = Scan(chain, name=name, scan_info=info, save=save, scan_progress=progress)
     if run:
         scan.run()
     return scan

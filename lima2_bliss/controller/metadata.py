@@ -13,8 +13,8 @@ from lima2_bliss.controller.scan_request import ScanRequest
 
 def detector_model(info: Mapping[str, Any]) -> str:
     """Plugin and model, each word once, from ``det_info``; "unknown" when that is empty."""
-    words = [str(info[key]) for key in ("plugin", "model") if info.get(key)]
-    return " ".join(dict.fromkeys(words)) or "unknown"
+    plugin, model = (str(info.get(key) or "") for key in ("plugin", "model"))
+    return (model if model.startswith(plugin) else f"{plugin} {model}").strip() or "unknown"
 
 
 def detector_metadata(
@@ -104,6 +104,8 @@ def outcome_metadata(outcome: Outcome, request: ScanRequest) -> dict[str, Any]:
         "exposure_time@units": "s",
         "trigger_mode": request.trigger,
     }
+    if status.intake:
+        fields["reception"] = {"@NX_class": "NXcollection", **status.intake}
     if outcome.hits is not None:
         hits = outcome.hits
         fields |= {"hits": hits.hits, "hit_rate": hits.hit_rate, "spots_in_hits": hits.spots}

@@ -9,6 +9,10 @@ from pathlib import Path
 from lima2_bliss.client import AcquisitionStatus
 from lima2_bliss.controller.hits import HitSummary, vetoed
 
+#: Of what receivers count beside frames: told also when it is 0; of no interest to users, even when it is not.
+_ALWAYS_TOLD = ("received", "missing")
+_NEVER_TOLD = ("placed", "misplaced")
+
 
 @dataclass
 class Outcome:
@@ -36,11 +40,23 @@ def count_lines(outcome: Outcome) -> Sequence[str]:
     left_out = vetoed(status)
     if left_out:
         lines.append("not to be saved: " + ", ".join(f"{number} of {source}" for source, number in left_out.items()))
+    lines += intake_lines(status)
     lines += [] if outcome.hits is None else outcome.hits.lines()
     lines += file_lines(outcome)
     if outcome.error:
         lines.append(f"error: {outcome.error}")
     return lines
+
+
+def intake_lines(status: AcquisitionStatus) -> Sequence[str]:
+    """What the receivers counted beside frames (packets, ...), one line for each kind, and what is odd about it."""
+    kinds: dict[str, list[str]] = {}
+    for name, count in status.intake.items():
+        kind, _, what = name.partition("_")
+        if what in _ALWAYS_TOLD or (count and what not in _NEVER_TOLD and kind != "frames"):
+            kinds.setdefault(kind, []).append(f"{count} {what.replace('_', ' ')}")
+    lines = [f"{kind}: {', '.join(words)}" for kind, words in kinds.items()]
+    return [*lines, *(f"warning: {text}" for text in status.warnings)]
 
 
 def _saved_words(outcome: Outcome) -> str:

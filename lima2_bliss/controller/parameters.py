@@ -32,6 +32,7 @@ from lima2_bliss.controller.settings_models import (
     AcquisitionSettings,
     ImageSettings,
     ProcessingSettings,
+    RawSelection,
     SavingSettings,
 )
 from lima2_bliss.controller.smx_parameters import check_smx, smx_parameters
@@ -123,13 +124,27 @@ def check_pipeline(name: str, state: DetectorState) -> None:
     """`ParameterError` when the settings of detector ``name`` are not possible with the pipeline chosen."""
     if state.processing.pipeline == "smx":
         check_smx(name, state.smx, state.image, state.processing)
+    elif state.saving.raw == "hits":
+        raise ParameterError(
+            f"{name}: saving.raw = 'hits' needs a pipeline that finds hits; choose processing.pipeline = 'smx', or"
+            " saving.raw = 'all' or 'none'"
+        )
 
 
 def processing_parameters(state: DetectorState, saving: Saving | None) -> PipelineParameters:
     """Parameters of the pipeline chosen; ``saving`` None saves nothing."""
     if state.processing.pipeline == "smx":
-        return smx_parameters(state.smx, state.processing, _statistics(state), _profiles(state), saving)
+        raw = state.saving.raw
+        return smx_parameters(state.smx, state.processing, _statistics(state), _profiles(state), saving, raw)
     return _legacy_parameters(state, saving)
+
+
+def trial_parameters(state: DetectorState) -> PipelineParameters:
+    """Parameters for the devices to check before it is known where files go; nothing is written with them."""
+    made = processing_parameters(state, None)
+    if state.saving.enabled and state.saving.raw != "none":
+        made.saving_raw.enabled = True  # not every detector has raw frames
+    return made
 
 
 def pipeline_parameters(values: Mapping[str, Any]) -> PipelineParameters:
@@ -141,6 +156,13 @@ def pipeline_parameters(values: Mapping[str, Any]) -> PipelineParameters:
 def image_section(processing: PipelineParameters) -> Saving:
     """Where the full frames are saved."""
     return processing.saving_dense if isinstance(processing, SmxParameters) else processing.saving
+
+
+def raw_saving(saving: Saving | None, raw: RawSelection) -> dict[str, Saving]:
+    """The section ``saving_raw`` if raw frames are saved: beside the images, with ``raw_frame`` after their prefix."""
+    if saving is None or raw == "none":
+        return {}
+    return {"saving_raw": saving.model_copy(update={"filename_prefix": f"{saving.filename_prefix}_raw_frame"})}
 
 
 def _statistics(state: DetectorState) -> Statistics:
@@ -177,6 +199,7 @@ def _legacy_parameters(state: DetectorState, saving: Saving | None) -> LegacyPar
             enabled=settings.max_countrate is not None, max_countrate=settings.max_countrate or 100_000
         ),
         saving=saving or Saving(),
+        **raw_saving(saving, state.saving.raw),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lima2_bliss.contract import AcqState, Lima2Error, system_state
@@ -84,7 +84,8 @@ def saving_words(saving: SavingSettings) -> str:
     """Whether and how images are saved."""
     if not saving.enabled:
         return "off (no images are saved)"
-    return f"with each saved scan, compression {saving.compression}, {saving.frames_per_file} images per file"
+    raw = {"none": "", "all": ", also all raw frames", "hits": ", also the raw frames of hits"}[saving.raw]
+    return f"with each saved scan, compression {saving.compression}, {saving.frames_per_file} images per file{raw}"
 
 
 def _pixel(info: Mapping[str, Any]) -> str:
@@ -112,8 +113,8 @@ def _processing(settings: DetectorState, info: Mapping[str, Any]) -> list[str]:
     return ["Processing: pipeline smx", *smx_lines(settings.smx, size)]
 
 
-def detector_report(detector: Lima2Detector) -> str:
-    """State, devices, sizes, key settings, ROIs and the last acquisition, as lines of text."""
+def detector_report(detector: Lima2Detector, more: Sequence[str] = ()) -> str:
+    """State, devices, sizes, key settings, ROIs and the last acquisition, as lines of text; ``more`` before saving."""
     info: dict[str, Any] = {}
     try:
         info = detector.detector_info()
@@ -129,6 +130,7 @@ def detector_report(detector: Lima2Detector) -> str:
         f"Image:      {_size(detector.image_shape())}: {image_words(settings.image)}",
         f"Step scans: {step_words(settings.acquisition)}",
         *_processing(settings, info),
+        *more,
         f"Saving:     {saving_words(settings.saving)}",
         detector.roi_counters.__info__(),
         detector.roi_profiles.__info__(),

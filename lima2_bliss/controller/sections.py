@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lima2_bliss.contract.parameters import LegacyParameters
@@ -18,6 +19,7 @@ from lima2_bliss.controller.parameters import (
     check_image,
     check_pipeline,
     processing_parameters,
+    trial_parameters,
 )
 from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
 from lima2_bliss.controller.scan_request import ScanRequest
@@ -31,12 +33,17 @@ from lima2_bliss.controller.settings_models import (
 from lima2_bliss.controller.smx_settings import SmxSettings
 
 
+def _unchanged(state: DetectorState) -> DetectorState:
+    return state
+
+
 class Sections:
     """The settings of detector ``name``; ``on_counters`` is called when a change may give it other counters."""
 
     def __init__(self, name: str, defaults: Defaults, connection: Connection, on_counters: Callable[[], None]) -> None:
         self._name = name
         self._connection = connection
+        self._change: Callable[[DetectorState], DetectorState] = _unchanged
 
         def store(section: str) -> TextSetting:
             return TextSetting(f"lima2:{name}:{section}")
@@ -83,6 +90,18 @@ class Sections:
 
     def now(self) -> DetectorState:
         """All settings at this moment."""
+        return self._change(self._as_set())
+
+    @contextmanager
+    def changed(self, change: Callable[[DetectorState], DetectorState]) -> Iterator[None]:
+        """Within, scans see settings that ``change`` made of those of the user, which stay as they are."""
+        before, self._change = self._change, change
+        try:
+            yield
+        finally:
+            self._change = before
+
+    def _as_set(self) -> DetectorState:
         return DetectorState(
             acquisition=AcquisitionSettings.model_validate(self.acquisition.to_dict()),
             image=ImageSettings.model_validate(self.image.to_dict()),
@@ -96,8 +115,8 @@ class Sections:
 
     def detector_shape(self) -> tuple[int, int] | None:
         """(height, width) of the raw frames; None when it is not known before a scan."""
-        parameters = deep_merged(self._connection.defaults_if_known(), self.detector.overrides())
-        return detector_shape(parameters, self._connection.info_if_known())
+        parameters = deep_merged(self._connection.defaults_if_known(), self.now().detector)
+        return self._connection.shape(parameters) or detector_shape(parameters, self._connection.info_if_known())
 
     def image_shape(self) -> tuple[int, int] | None:
         """(height, width) of the images with the present settings; None when it is not known before a scan."""
@@ -116,7 +135,7 @@ class Sections:
             self.roi_profiles.check_inside(image_shape)
         acquisition = acquisition_parameters(state, request)
         check_capabilities(self._name, request, acquisition, self._connection.capabilities())
-        self._connection.check(acquisition, processing_parameters(state, None).model_dump(mode="json"))
+        self._connection.check(acquisition, trial_parameters(state).model_dump(mode="json"))
 
     def _check_image(self, image: Any) -> None:
         shape = self.detector_shape()

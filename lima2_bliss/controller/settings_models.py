@@ -10,6 +10,7 @@ from lima2_bliss.contract.geometry import Flip, Rotation
 from lima2_bliss.contract.parameters import Compression, FileExistsPolicy, Parameters
 
 Pipeline = Literal["legacy", "smx"]
+RawSelection = Literal["none", "all", "hits"]
 
 _ROTATIONS: dict[int, Rotation] = {0: "none", 90: "90cw", 180: "180", 270: "90ccw", -90: "90ccw"}
 
@@ -86,6 +87,11 @@ class SavingSettings(Parameters):
 
     enabled: bool = Field(True, description="save images when the scan is saved")
     compression: Compression = Field("bshuf_lz4", description="none, bshuf_lz4, gzip, zstd")
+    raw: RawSelection = Field(
+        "none",
+        description="which frames are also saved as they came, where that is no image yet (Jungfrau): none, all, or "
+        "hits (pipeline smx)",
+    )
     frames_per_file: int = Field(50, ge=1, le=1_000_000, description="images in one file of one receiver")
     file_exists_policy: FileExistsPolicy = Field(
         "append", description="append: take a free file name; abort; overwrite"

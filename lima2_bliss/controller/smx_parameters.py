@@ -19,7 +19,7 @@ from lima2_bliss.contract.parameters import (
     Threads,
     Veto,
 )
-from lima2_bliss.controller.settings_models import ImageSettings, ProcessingSettings
+from lima2_bliss.controller.settings_models import ImageSettings, ProcessingSettings, RawSelection
 from lima2_bliss.controller.smx_settings import GEOMETRY_ARRAYS, Selection, SmxSettings
 
 #: Maps of the legacy pipeline and what takes their place.
@@ -96,23 +96,30 @@ def smx_parameters(
     statistics: Statistics,
     profiles: Profiles,
     saving: Saving | None,
+    raw: RawSelection = "none",
 ) -> SmxParameters:
     """Parameters of the pipeline from settings that `check_smx` has found good; ``saving`` None saves nothing.
 
-    Files of a frame source have the prefix of ``saving``, then the name of the source.
+    Files of a frame source have the prefix of ``saving``, then the name of the source. ``raw``: which raw frames are
+    saved.
     """
     return SmxParameters(
         fifo=Fifo(nb_fifo_frames=processing.nb_fifo_frames),
-        buffers=SmxBuffers(nb_frames_buffer=processing.nb_frames_buffer, nb_sparse_frames_buffer=smx.nb_sparse_buffer),
+        buffers=SmxBuffers(
+            nb_frames_buffer=processing.nb_frames_buffer,
+            nb_input_frames_buffer=processing.nb_input_frames_buffer,
+            nb_sparse_frames_buffer=smx.nb_sparse_buffer,
+        ),
         thread=Threads(nb_threads=processing.nb_threads),
         compute=Compute(backend=smx.backend, device=smx.device, threads_per_frame=smx.threads_per_frame),
         fai=_fai(smx),
         peaks=Peaks(**{name: getattr(smx, name) for name in Peaks.model_fields}),
         statistics=statistics,
         profiles=profiles,
+        veto_raw=_veto(smx, raw, 0),
         veto_dense=_veto(smx, smx.save_dense, smx.dense_every),
         veto_sparse=_veto(smx, smx.save_sparse, smx.sparse_every),
-        **_savings(smx, saving),
+        **_savings(smx, saving, raw),
     )
 
 
@@ -147,11 +154,12 @@ def _veto(smx: SmxSettings, save: Selection, every: int) -> Veto:
     return Veto(save=save, every=every if save == "every_nth" else 0)
 
 
-def _savings(smx: SmxSettings, saving: Saving | None) -> dict[str, Saving]:
+def _savings(smx: SmxSettings, saving: Saving | None, raw: RawSelection) -> dict[str, Saving]:
     if saving is None:
         return {}
     accumulated = smx.save_accumulated and smx.accumulated_every > 0
     wanted = {
+        "saving_raw": ("raw_frame", raw != "none"),
         "saving_dense": ("frame", smx.save_dense != "none"),
         "saving_sparse": ("sparse_frame", smx.save_sparse != "none"),
         "saving_accumulation_corrected": ("acc_corrected", accumulated),

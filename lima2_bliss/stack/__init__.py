@@ -2,7 +2,8 @@
 
 from lima2_bliss.stack.config_tree import DetectorServer, default_config, detector_servers
 from lima2_bliss.stack.detector_yaml import write_detector
-from lima2_bliss.stack.embedded import ProcessStatus, Stack, StackRecord
+from lima2_bliss.stack.embedded import Stack
+from lima2_bliss.stack.record import ProcessStatus, StackRecord
 
 __all__ = [
     # stack

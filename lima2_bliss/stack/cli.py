@@ -32,20 +32,30 @@ STATE_DIR = _default_state_dir()
 def up(
     state_dir: StateDir = STATE_DIR,
     config: Annotated[Path | None, typer.Option(help="beacon configuration to use instead of the shipped one")] = None,
+    detector: Annotated[
+        list[str] | None,
+        typer.Option(help="a detector to start, or all; many times for several; default: those of the sessions"),
+    ] = None,
 ) -> None:
-    """Start Redis, beacon, the Tango database and all detectors; harmless when they run already."""
+    """Start Redis, beacon, the Tango database and detectors; harmless when they run already."""
     stack = Stack(state_dir)
-    stack.up(config)
+    stack.up(config, detector or ())
     _print_status(stack)
+    if rest := stack.not_started():
+        typer.echo(f"\nnot started: {', '.join(rest)}   (lima2-stack up --detector NAME)")
     typer.echo(f"\nBLISS shell:  lima2-stack shell --state-dir {stack.state_dir}")
     typer.echo(f"environment:  eval $(lima2-stack env --state-dir {stack.state_dir})")
 
 
 @app.command()
-def down(state_dir: StateDir = STATE_DIR) -> None:
+def down(
+    state_dir: StateDir = STATE_DIR,
+    detector: Annotated[list[str] | None, typer.Option(help="stop only this detector; many times for several")] = None,
+) -> None:
     """Stop everything that was started, also after a crash; configuration, settings, logs and data stay."""
-    killed = Stack(state_dir).down()
-    typer.echo(f"stack in {state_dir} is down" + (f" (had to kill {killed})" if killed else ""))
+    killed = Stack(state_dir).down(detector or ())
+    what = f"{', '.join(detector)} of the stack" if detector else "stack"
+    typer.echo(f"{what} in {state_dir} is down" + (f" (had to kill {killed})" if killed else ""))
 
 
 def _print_status(stack: Stack) -> None:

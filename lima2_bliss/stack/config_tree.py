@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -21,13 +23,18 @@ SERVER_SCRIPTS = {
 _RUNTIME_FILES = ("*.rdb", "*.pyc", "__pycache__")
 
 
+#: Asks for all detectors of a configuration.
+ALL = "all"
+
+
 @dataclass(frozen=True)
 class DetectorServer:
-    """One of our server processes: Tango server name, instance and its device names."""
+    """One of our server processes: Tango server name, instance, its device names, and the detector it belongs to."""
 
     server: str
     instance: str
     devices: tuple[str, ...] = field(default=())
+    detector: str = ""
 
     @property
     def name(self) -> str:
@@ -55,30 +62,57 @@ def copy_config(source: Path, target: Path) -> None:
 
 
 def detector_servers(config: Path) -> list[DetectorServer]:
-    """Our servers named in the Tango part of a configuration, in the order of starting; control comes last."""
-    yaml = YAML(typ="safe")
+    """Our servers named in the Tango part of a configuration, in the order of starting; control comes last.
+
+    Those of detector NAME are in ``tango/NAME.yml``.
+    """
     found = []
     for path in sorted((config / "tango").glob("*.yml")):
-        content = yaml.load(path.read_text()) or []
-        for entry in content if isinstance(content, list) else [content]:
-            if isinstance(entry, dict) and entry.get("server") in SERVER_SCRIPTS:
+        for entry in _entries(path):
+            if entry.get("server") in SERVER_SCRIPTS:
                 devices = tuple(
                     device["tango_name"]
                     for device in entry.get("device", ())
                     if "/limaprocessing/" not in device["tango_name"]
                 )
-                found.append(DetectorServer(entry["server"], str(entry["personal_name"]), devices))
+                found.append(DetectorServer(entry["server"], str(entry["personal_name"]), devices, path.stem))
     order = list(SERVER_SCRIPTS)
     return sorted(found, key=lambda server: (order.index(server.server), server.instance))
 
 
+def detectors(config: Path) -> list[str]:
+    """Names of the detectors that have servers in a configuration."""
+    return sorted({server.detector for server in detector_servers(config)})
+
+
+def chosen_detectors(config: Path, asked: Collection[str] = ()) -> list[str]:
+    """The detectors to run: those asked for (`ALL`: all), or those that some session has among its objects.
+
+    A session without ``config-objects`` has all. `NotAvailableError` names what there is for one that is not.
+    """
+    known = detectors(config)
+    unknown = sorted(set(asked) - {*known, ALL})
+    if unknown:
+        raise NotAvailableError(f"no detector {', '.join(unknown)}; there are: {', '.join(known) or 'none'}")
+    if ALL in asked:
+        return known
+    if asked:
+        return sorted(set(asked))
+    loaded = [session.get("config-objects", known) for session in _sessions(config)] or [known]
+    return [name for name in known if any(name in objects for objects in loaded)]
+
+
 def sessions(config: Path) -> list[str]:
     """Names of the BLISS sessions of a configuration."""
-    yaml = YAML(typ="safe")
-    names = []
-    for path in sorted((config / "sessions").glob("*.yml")):
-        content = yaml.load(path.read_text()) or []
-        for entry in content if isinstance(content, list) else [content]:
-            if isinstance(entry, dict) and entry.get("class") == "Session":
-                names.append(str(entry["name"]))
-    return names
+    return [str(session["name"]) for session in _sessions(config)]
+
+
+def _sessions(config: Path) -> list[dict[str, Any]]:
+    paths = sorted((config / "sessions").glob("*.yml"))
+    return [entry for path in paths for entry in _entries(path) if entry.get("class") == "Session"]
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """The mappings of a YAML file that holds one or a list of them."""
+    content = YAML(typ="safe").load(path.read_text()) or []
+    return [entry for entry in (content if isinstance(content, list) else [content]) if isinstance(entry, dict)]

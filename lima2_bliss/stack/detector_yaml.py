@@ -9,6 +9,9 @@ from ruamel.yaml import YAML
 
 from lima2_bliss.contract import ParameterError
 
+#: Classes of the objects in a session, by detector plugin; of others it is `Lima2Detector`.
+CONTROLLERS = {"jungfrau": "Jungfrau"}
+
 
 def tango_servers(name: str, receivers: int, detector: str = "simulator", domain: str = "id00") -> list[dict[str, Any]]:
     """Entries for ``tango/NAME.yml``: control, receivers, access and publisher of a detector."""
@@ -50,12 +53,14 @@ def tango_servers(name: str, receivers: int, detector: str = "simulator", domain
     ]
 
 
-def bliss_object(name: str, receivers: int, domain: str = "id00", **extra: Any) -> dict[str, Any]:
+def bliss_object(
+    name: str, receivers: int, detector: str = "simulator", domain: str = "id00", **extra: Any
+) -> dict[str, Any]:
     """Entry for a beacon YAML file that makes the BLISS controller of such a detector."""
     return {
         "plugin": "generic",
         "package": "lima2_bliss.controller",
-        "class": "Lima2Detector",
+        "class": CONTROLLERS.get(detector, "Lima2Detector"),
         "name": name,
         "control": f"{domain}/limacontrol/{name}",
         "receivers": [f"{domain}/limareceiver/{name}{rank + 1}" for rank in range(receivers)],
@@ -71,7 +76,7 @@ def write_detector(config: Path, name: str, receivers: int, detector: str = "sim
     yaml.default_flow_style = False
     for folder, content in (
         ("tango", tango_servers(name, receivers, detector)),
-        ("detectors", [bliss_object(name, receivers, **extra)]),
+        ("detectors", [bliss_object(name, receivers, detector, **extra)]),
     ):
         path = config / folder / f"{name}.yml"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ import shutil
 import socket
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -21,6 +21,7 @@ import tango
 from lima2_bliss.contract import NotAvailableError, StateError
 from lima2_bliss.stack import config_tree, processes
 from lima2_bliss.stack.config_tree import DetectorServer
+from lima2_bliss.stack.record import ProcessStatus, StackRecord
 from lima2_bliss.stack.redis_modules import find_redis, link_prefix
 
 _log = logging.getLogger(__name__)
@@ -28,37 +29,6 @@ _log = logging.getLogger(__name__)
 BEACON = "beacon"
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-
-
-@dataclass
-class StackRecord:
-    """What a running stack is; kept as ``stack.json`` in the state directory."""
-
-    config: str
-    ports: dict[str, int]
-    pids: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ProcessStatus:
-    """One line of `status`: name, process id, whether it runs, its memory [MB]."""
-
-    name: str
-    pid: int
-    running: bool
-    rss_mb: float
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now (loopback)."""
-    with_sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in with_sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in with_sockets]
-    finally:
-        for one in with_sockets:
-            one.close()
 
 
 def script(name: str) -> str:
@@ -130,11 +100,12 @@ class Stack:
 
     # --- up and down ----------------------------------------------------------------------------------------------
 
-    def up(self, config: Path | None = None) -> list[ProcessStatus]:
+    def up(self, config: Path | None = None, detectors: Sequence[str] = ()) -> list[ProcessStatus]:
         """Start what does not run yet, wait until all is ready; harmless when all runs already.
 
-        Raises the error of the first process that does not come up, with the end of its log; what was started by this
-        call is stopped again when beacon itself fails.
+        ``detectors`` by name, "all" for all; without any those that a session has among its objects. Detectors that run
+        already go on. Raises the error of the first process that does not come up, with the end of its log; what was
+        started by this call is stopped again when beacon itself fails.
         """
         with self._locked():
             record = self.record()
@@ -144,15 +115,17 @@ class Stack:
                 self._stop_all()
                 record = None
             config_tree.copy_config(source, self.config_dir)
+            wanted = config_tree.chosen_detectors(self.config_dir, detectors)
             if record is None:
                 names = ("beacon", "tango", "redis", "redis_data")
-                record = StackRecord(str(source), dict(zip(names, free_ports(len(names)), strict=True)))
+                record = StackRecord(str(source), dict(zip(names, processes.free_ports(len(names)), strict=True)))
                 self._save(record)
                 try:
                     self._start_beacon(record)
                 except Exception:
                     self._stop_all()
                     raise
+            record.detectors = sorted({*record.detectors, *wanted})
             self._start_servers(record)
         return self.status()
 
@@ -211,7 +184,7 @@ class Stack:
     def _start_servers(self, record: StackRecord) -> None:
         started: list[DetectorServer] = []
         for server in config_tree.detector_servers(self.config_dir):
-            if processes.alive(record.pids.get(server.name, -1)):
+            if server.detector not in record.detectors or processes.alive(record.pids.get(server.name, -1)):
                 continue
             log = self._log_of(server.name)
             record.pids[server.name] = processes.start(
@@ -246,10 +219,22 @@ class Stack:
                 processes.end([psutil.Process(record.pids[name])], STOP_TIMEOUT_S)
             self._start_servers(record)
 
-    def down(self) -> list[int]:
-        """Stop everything that carries the mark of this stack; the ids of processes that had to be killed."""
+    def down(self, detectors: Sequence[str] = ()) -> list[int]:
+        """Stop everything that carries the mark of this stack, or the processes of some detectors only.
+
+        Returns the ids of processes that had to be killed.
+        """
         with self._locked():
-            return self._stop_all()
+            return self._stop_detectors(self._required(), detectors) if detectors else self._stop_all()
+
+    def _stop_detectors(self, record: StackRecord, asked: Sequence[str]) -> list[int]:
+        names = config_tree.chosen_detectors(self.config_dir, asked)
+        servers = [s.name for s in config_tree.detector_servers(self.config_dir) if s.detector in names]
+        pids = [record.pids.pop(name, -1) for name in servers]
+        killed = processes.end([psutil.Process(pid) for pid in pids if processes.alive(pid)], STOP_TIMEOUT_S)
+        record.detectors = [name for name in record.detectors if name not in names]
+        self._save(record)
+        return killed
 
     def _stop_all(self) -> list[int]:
         record = self.record()
@@ -279,6 +264,13 @@ class Stack:
         return [p for p in found if p.pid != beacon and (p.pid in pids or p.pid not in children)]
 
     # --- looking --------------------------------------------------------------------------------------------------
+
+    def not_started(self) -> list[str]:
+        """Detectors of the configuration that were not asked for; empty when the stack is down."""
+        record = self.record()
+        return (
+            [name for name in config_tree.detectors(self.config_dir) if name not in record.detectors] if record else []
+        )
 
     def status(self) -> list[ProcessStatus]:
         """Every process of the stack; empty when it is down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,18 @@ from lima2_bliss.contract import DeviceTimeoutError, StateError
 #: Environment variable that marks every process of a stack, children included; its value is the state directory.
 MARK = "LIMA2_STACK"
 _POLL_S = 0.02
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now (loopback)."""
+    with_sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in with_sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in with_sockets]
+    finally:
+        for one in with_sockets:
+            one.close()
 
 
 def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> int:

@@ -41,12 +41,12 @@ def report(options: argparse.Namespace, title: str, figures: dict[str, Any]) -> 
 
 
 @contextmanager
-def running_stack() -> Iterator[Stack]:
-    """The shipped configuration (detector `simulator` over two receivers) in a directory of its own."""
+def running_stack(*detectors: str) -> Iterator[Stack]:
+    """The shipped configuration in a place of its own, with these detectors; default: `simulator`, two receivers."""
     with tempfile.TemporaryDirectory(prefix="lima2-bench-") as place:
         stack = Stack(Path(place) / "state")
         try:
-            stack.up()
+            stack.up(detectors=detectors) if detectors else stack.up()
             os.environ["TANGO_HOST"] = stack.environment()["TANGO_HOST"]
             yield stack
         finally:

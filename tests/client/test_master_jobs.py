@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 
 from lima2_bliss.client.masters import MasterWriter
-from lima2_bliss.client.status import ReceiverStatus
-from lima2_bliss.contract import FrameInfo, SavingError
+from lima2_bliss.client.reading import Reading
+from lima2_bliss.client.sources import counted_source
+from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
+from lima2_bliss.contract import FrameInfo, RoundRobin, SavingError
 from lima2_bliss.contract.access import MasterJob
-from lima2_bliss.contract.wire import PipelineStatus, SourceStatus
+from lima2_bliss.contract.wire import Counts, PipelineStatus, SourceStatus
 
 INFOS = {
     "frame": FrameInfo(1, 4, 6, np.dtype("<u2")).to_json(),
     "sparse_frame": FrameInfo(1, 4, 6, np.dtype("<u2")).to_json() | {"nb_bins": 3},
     "acc_peaks": FrameInfo(1, 4, 6, np.dtype("<u4")).to_json(),
+    "raw_frame": FrameInfo(1, 8, 3, np.dtype("<u2")).to_json(),
 }
 
 
@@ -40,7 +43,7 @@ class RecordingAccess:
         return [json.dumps({"state": "failed" if failed else "done", "path": path, "error": "disk full"})]
 
 
-def receivers(counts: dict[str, tuple[int, ...]]) -> list[ReceiverStatus]:
+def receivers(counts: dict[str, tuple[int, ...]], /, **told: Any) -> list[ReceiverStatus]:
     return [
         ReceiverStatus(
             f"receiver {rank}",
@@ -51,6 +54,7 @@ def receivers(counts: dict[str, tuple[int, ...]]) -> list[ReceiverStatus]:
                     source: SourceStatus(frame_info=INFOS[source], saved_contiguous=counts[source][rank], files=1)
                     for source in counts
                 },
+                **{name: values[rank] for name, values in told.items()},
             ),
         )
         for rank in range(2)
@@ -98,3 +102,59 @@ def test_receivers_that_do_not_tell_sources_apart_speak_of_the_frame() -> None:
     assert [path.name for path in writer(RecordingAccess()).receiver_files(old)] == ["d_0_00000.h5", "d_0_00001.h5"]
     assert old[0].source("frame").saved_contiguous == 8
     assert old[0].source("acc_peaks") == SourceStatus()
+
+
+def test_raw_frames_lie_in_blocks_of_one_accumulation() -> None:
+    access = RecordingAccess()
+    devices: Any = SimpleNamespace(access=access, control=SimpleNamespace(read=lambda _: ["{}"]))
+    processing = {
+        "accumulation": {"enabled": True, "nb_frames": 3},
+        "saving": {"enabled": True, "filename_prefix": "d"},
+        "saving_raw": {"enabled": True, "filename_prefix": "r"},
+    }
+    masters = MasterWriter("u", devices, {}, processing)
+    masters.write(receivers({"frame": (2, 1), "raw_frame": (6, 5)}), 1.0)
+
+    dense, raw = access.jobs
+    assert (dense.saving.filename_prefix, dense.block, dense.counts) == ("d", 1, [2, 1])
+    assert (raw.saving.filename_prefix, raw.block, raw.counts) == ("r", 3, [6, 5])
+    assert (raw.shape, raw.dtype, raw.kind, raw.spots) == ((1, 8, 3), "<u2", "dense", None)
+
+
+@pytest.mark.parametrize(
+    ("saved", "counted"),
+    [
+        (["frame", "raw_frame"], "frame"),
+        (["raw_frame", "sparse_frame"], "sparse_frame"),
+        (["raw_frame", "acc_peaks"], "raw_frame"),
+        (["acc_peaks"], "frame"),
+        ([], "frame"),
+    ],
+)
+def test_what_counts_as_saved_is_the_fullest_source_that_is(saved: list[str], counted: str) -> None:
+    assert counted_source(saved) == counted
+
+
+def test_raw_frames_alone_are_counted_as_they_came() -> None:
+    counts = [Counts(received=6, processed=2), Counts(received=5, processed=1)]
+    known = receivers({"raw_frame": (6, 5)}, counts=counts)
+    status = gather("u", known, RoundRobin(2, 3), RoundRobin(2), "raw_frame")
+    assert (status.received, status.processed, status.readable) == (11, 3, 11)
+
+
+def test_counts_and_warnings_of_the_reception_come_together() -> None:
+    intake = [{"packets_received": 128, "packets_late": 0}, {"packets_received": 120, "packets_missing": 8}]
+    known = receivers({}, intake=intake, warnings=[[], ["UDP port 50001 gets other packets"] * 2])
+    status = gather("u", known, RoundRobin(2), RoundRobin(2))
+    assert status.intake == {"packets_received": 248, "packets_late": 0, "packets_missing": 8}
+    assert status.receivers[1].pipeline.intake["packets_missing"] == 8
+    assert status.warnings == ["receiver receiver 1: UDP port 50001 gets other packets"]
+
+
+def test_a_slice_of_raw_frames_counts_those_that_are_there() -> None:
+    known = receivers({"raw_frame": (0, 0)})
+    for each, last in zip(known, (13, 4), strict=True):
+        each.pipeline.sources["raw_frame"].last_index = last
+    status = AcquisitionStatus("u", tuple(known), 20, 2, 0, 0, 0, 0, 0)
+    reading = Reading("u", [], {}, RoundRobin(2), RoundRobin(2, 3), lambda: status)
+    assert list(reading._there("raw_frame")) == [0, 1, 2, 3, 4]

@@ -14,10 +14,31 @@ from lima2_bliss.client.parameter_trees import (
     for_rank,
     refuse_shared_files,
     resolve_saving,
+    with_block,
     with_shared_counts,
 )
 from lima2_bliss.client.sources import accumulated_indices, enabled_savings
 from lima2_bliss.contract import ParameterError, RoundRobin
+
+
+@pytest.mark.parametrize(
+    ("accumulation", "block"),
+    [
+        (None, 1),
+        ({"enabled": False, "nb_frames": 5}, 1),
+        ({"enabled": True, "nb_frames": 5}, 5),
+        ({"enabled": True}, 1),
+    ],
+)
+def test_the_control_is_told_how_many_frames_in_a_row_go_to_a_receiver(accumulation: Any, block: int) -> None:
+    processing = {} if accumulation is None else {"accumulation": accumulation}
+    given = {"acq": {"nb_frames": 10}, "xfer": {"block": 7, "slice": {"start": 1}}}
+    assert with_block(given, processing) == given | {"xfer": {"block": block, "slice": {"start": 1}}}
+
+
+def test_nonsense_is_left_for_the_devices_to_refuse() -> None:
+    assert with_block({"acq": {}}, {"accumulation": {"enabled": True, "nb_frames": "many"}}) == {"acq": {}}
+    assert with_block({"xfer": 3}, {}) == {"xfer": 3}
 
 
 @given(st.integers(0, 10**6), st.integers(1, 16))

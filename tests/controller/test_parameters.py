@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lima2_bliss.contract import ParameterError
@@ -13,6 +15,7 @@ from lima2_bliss.controller.parameters import (
     acquisition_parameters,
     check_capabilities,
     check_image,
+    check_pipeline,
     processing_parameters,
 )
 from lima2_bliss.controller.rois import ArcRoi, ProfileRoi, RectRoi
@@ -33,6 +36,20 @@ def state(image=None, processing=None, **more):
         SavingSettings(),
         **more,
     )
+
+
+def test_raw_frames_are_saved_beside_the_images_when_asked():
+    saving = Saving(enabled=True, base_path="/data", filename_prefix="scan_det", nb_frames_per_file=7)
+    for raw, prefix in (("all", "scan_det_raw_frame"), ("none", "lima2_raw")):
+        settings = replace(state(), saving=SavingSettings(raw=raw))
+        check_pipeline("det", settings)
+        made = processing_parameters(settings, saving)
+        assert isinstance(made, LegacyParameters)
+        assert (made.saving_raw.enabled, made.saving_raw.filename_prefix) == (raw == "all", prefix)
+        assert made.saving == saving
+        assert not processing_parameters(settings, None).saving_raw.enabled
+    with pytest.raises(ParameterError, match=r"det: saving\.raw = 'hits' needs a pipeline that finds hits"):
+        check_pipeline("det", replace(state(), saving=SavingSettings(raw="hits")))
 
 
 def test_a_step_scan_takes_one_frame_per_software_trigger():

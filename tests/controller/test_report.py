@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lima2_bliss.client.status import AcquisitionStatus
-from lima2_bliss.controller.metadata import detector_model
+from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus
+from lima2_bliss.contract.wire import PipelineStatus
+from lima2_bliss.controller.metadata import detector_model, outcome_metadata
 from lima2_bliss.controller.outcome import Outcome, count_lines
 from lima2_bliss.controller.report import image_words, processing_words, saving_words, step_words
+from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.settings_models import (
     AcquisitionSettings,
     ImageSettings,
@@ -46,3 +48,26 @@ def test_the_last_acquisition_says_what_was_lost_and_what_can_be_read():
     lines = count_lines(Outcome("u", 10, status, {"frame": Path("/data/master.h5")}, "disk full"))
     assert lines == ["9 images processed of 10, 6 saved, 1 frames lost", "file: /data/master.h5", "error: disk full"]
     assert count_lines(Outcome()) == ["none"]
+
+
+def test_packets_are_told_with_what_is_odd_about_them():
+    intake = {"packets_received": 1279, "packets_placed": 1276, "packets_late": 0, "packets_foreign": 3}
+    intake |= {"packets_dropped_by_kernel": 1, "packets_missing": 4, "frames_incomplete": 2}
+    pipeline = PipelineStatus(uuid="u", intake=intake, warnings=["UDP port 50001 gets other packets"])
+    receivers = tuple(ReceiverStatus(f"r{rank}", rank, pipeline) for rank in range(2))
+    status = AcquisitionStatus("u", receivers, 20, 18, 18, 18, 0, 2, 0)
+    lines = count_lines(Outcome("u", 20, status))
+    assert lines[1:] == [
+        "packets: 2558 received, 6 foreign, 2 dropped by kernel, 8 missing",
+        "warning: receiver r0: UDP port 50001 gets other packets",
+        "warning: receiver r1: UDP port 50001 gets other packets",
+    ]
+    assert outcome_metadata(Outcome("u", 20, status), ScanRequest(20, 0.1, "software"))["reception"] == {
+        "@NX_class": "NXcollection",
+        **{name: 2 * count for name, count in intake.items()},
+    }
+
+
+def test_raw_frames_that_are_saved_are_told():
+    assert saving_words(SavingSettings(raw="hits")).endswith("50 images per file, also the raw frames of hits")
+    assert saving_words(SavingSettings()).endswith("50 images per file")

@@ -110,17 +110,24 @@ exposure = failure(lambda: loopscan(2, 10_000, det))
 det.processing.mask = "/no/such/mask.h5"
 mask = failure(lambda: loopscan(2, 0.01, det))
 det.processing.reset()
+det.saving.raw = "all"
+raw = failure(lambda: loopscan(2, 0.01, det))
+det.saving.raw = "hits"
+hits = failure(lambda: loopscan(2, 0.01, det))
+det.saving.reset()
 unknown = failure(lambda: det.detector.update({"generator.sed": 1}))
 from lima2_bliss.controller import Lima2Detector
 twice = failure(lambda: Lima2Detector(dict(det._configuration.model_dump(), name="other")))
 loopscan(1, 0.01, diode)
-say(roi=roi, exposure=exposure, mask=mask, unknown=unknown, twice=twice,
+say(roi=roi, exposure=exposure, mask=mask, raw=raw, hits=hits, unknown=unknown, twice=twice,
     numbers=[int(number), int(session.scans[-1].scan_number)])
 """)
     for fault, words in {
         "roi": ["'corner'", "outside the image of 512 x 512"],
         "exposure": ["exposure 10000 s is out of range"],
         "mask": ["/no/such/mask.h5"],
+        "raw": ["the raw frames of this detector are its images"],
+        "hits": ["saving.raw = 'hits' needs a pipeline that finds hits"],
         "unknown": ["did you mean 'generator.seed'"],
         "twice": ["'simulator' and 'other' have the same control"],
     }.items():

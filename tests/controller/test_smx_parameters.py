@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -277,3 +278,17 @@ def test_parameters_are_read_back_as_those_of_their_pipeline():
     legacy = processing_parameters(state(processing={"pipeline": "legacy"}), SAVING)
     assert pipeline_parameters(legacy.model_dump(mode="json")) == legacy
     assert image_section(legacy).filename_prefix == "run_det"
+
+
+@pytest.mark.parametrize("raw", ["none", "all", "hits"])
+def test_raw_frames_are_chosen_apart_from_images(raw):
+    settings = replace(state({"save_dense": "none", "keep_before": 2, "keep_after": 1}), saving=SavingSettings(raw=raw))
+    check_pipeline("det", settings)
+    made = processing_parameters(settings, SAVING)
+    assert isinstance(made, SmxParameters)
+    assert (made.saving_raw.enabled, made.saving_raw.filename_prefix) == (raw != "none", "run_det_raw_frame")
+    assert made.veto_raw.save == raw
+    assert (made.veto_raw.keep_before, made.veto_raw.keep_after) == ((2, 1) if raw == "hits" else (0, 0))
+    assert not made.saving_dense.enabled
+    assert made.saving_sparse.enabled
+    assert not processing_parameters(settings, None).saving_raw.enabled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,6 +22,28 @@ from lima2_bliss.stack import Stack
 PROMPT = re.compile(r"(?m)^[A-Z0-9_]+ \[(\d+)\]:")
 
 _numbers = itertools.count()
+
+#: For scripts in a session with a Jungfrau.
+JUNGFRAU_TOOLS = """
+import json, os, signal, socket, subprocess, sys, time
+import gevent
+import numpy as np
+from pathlib import Path
+
+def fresh():
+    det = config.get(detector_name)
+    det.reset_settings()
+    det.roi_counters.clear()
+    det.roi_profiles.clear()
+    return det
+
+def counted(det):
+    status = det.last_outcome.status
+    return {"receivers": [receiver.counts.model_dump() for receiver in status.receivers], "intake": status.intake}
+
+def files(det):
+    return {source: str(path) for source, path in det.last_outcome.files.items()}
+"""
 
 
 class Shell:
@@ -175,3 +199,27 @@ def eventually() -> Callable[..., None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="module")
+def jungfrau(
+    stack: Stack,
+    bliss_in: Callable[[Path], Callable[..., str]],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Callable[[str], dict[str, Any]]]:
+    """Runs code in a session with the Jungfrau that the module names as ``DETECTOR``, started for it.
+
+    Gives what the code says in its line of JSON.
+    """
+    name = request.module.DETECTOR
+
+    def run(code: str) -> dict[str, Any]:
+        begin = f"detector_name = {name!r}\n{JUNGFRAU_TOOLS}"
+        printed = bliss_in(tmp_path_factory.mktemp(name))(begin + code)
+        (line,) = (line for line in printed.splitlines() if line.startswith("JSON "))
+        return json.loads(line[5:])
+
+    stack.up(detectors=[name])
+    yield run
+    stack.down([name])

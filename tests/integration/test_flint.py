@@ -151,6 +151,31 @@ print(json.dumps({
 cleaned(detector)
 """
 
+JUNGFRAU = """
+detector = config.get("jf4m")
+detector.reset_settings()
+detector.detector.update({
+    "geometry.module_rows": 4, "geometry.module_columns": 2, "interfaces": 2, "beam.images": 1, "beam.hit_rate": 1.0,
+    "beam.background": 20.0,
+})
+state = detector.command("simulated_calibration", {
+    "path": data_path + "/exact.h5", "det": detector.settings_now().detector,
+})
+def calibrated():
+    global state
+    state = detector.command("calibrate_state")
+    return state["state"] == "done"
+until(calibrated, 60)
+detector.calibration.file = state["path"]
+scan = detector.take(6, 1e-3, latency_time=0.2)
+until(lambda: shown("jf4m:image") is not None)
+flint.wait_end_of_scans()
+np.savez(data_path + "/shown.npz", image=shown("jf4m:image"), last=detector.get_image(5))
+flint.get_live_plot(image_detector="jf4m").focus()
+grab_when(lambda pixels: np.mean((pixels[..., 2] > 70) & (pixels[..., 1] < 50)) > 0.05, "jungfrau.png")
+detector.reset_settings()
+"""
+
 
 @pytest.fixture(scope="module")
 def flint(stack: Stack, display: str, artifacts: Path) -> Iterator[dict[str, str]]:
@@ -298,3 +323,26 @@ def test_hits_are_curves_and_spots_an_image(
         assert shown["acc_peaks"].sum() == said["peaks"]
     # spots, pixels and previews do not reach it
     assert said["unseen"] == []
+
+
+@pytest.fixture
+def jf4m(stack: Stack) -> Iterator[None]:
+    """The simulated Jungfrau-4M over two receivers runs."""
+    stack.up(detectors=["jf4m"])
+    yield
+    stack.down(["jf4m"])
+
+
+def test_a_jungfrau_is_shown_as_one_image_with_gaps(
+    flint: dict[str, str],
+    jf4m: None,
+    bliss_in: Callable[[Path], Callable[..., str]],
+    artifacts: Path,
+    tmp_path: Path,
+) -> None:
+    bliss_in(tmp_path)(ATTACH + JUNGFRAU, env=flint)
+    (artifacts / "flint_jungfrau.png").write_bytes((tmp_path / "jungfrau.png").read_bytes())
+    with np.load(tmp_path / "shown.npz") as shown:
+        assert shown["image"].shape == (2164, 2068)
+        np.testing.assert_array_equal(shown["image"], shown["last"])
+        assert np.isnan(shown["image"][:, 1030:1038]).all()

@@ -36,14 +36,14 @@ def until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
 class TangoBench:
     """Tango database on a free port, servers by (program, instance); all are ended by `close`."""
 
-    def __init__(self, folder: Path, detectors: dict[str, int]) -> None:
+    def __init__(self, folder: Path, detectors: dict[str, int], plugin: str = "simulator") -> None:
         self.folder = folder
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         config = folder / "db"
         config.mkdir(parents=True)
-        entries = [entry for name, receivers in detectors.items() for entry in tango_servers(name, receivers)]
+        entries = [entry for name, receivers in detectors.items() for entry in tango_servers(name, receivers, plugin)]
         with (config / "servers.yml").open("w") as file:
             YAML().dump(entries, file)
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--db_access", f"yaml:{config}", "2"]

@@ -27,7 +27,7 @@ from lima2_receivers.engine.frame_store import FrameStore
 from lima2_receivers.engine.plugin import FrameOutput, SparseHolder
 from lima2_receivers.engine.results_log import ResultsLog
 from lima2_receivers.servers.processing_smx import pop_peak_counters, smx_counters, smx_newest_indices
-from lima2_receivers.servers.run_view import ResultCursor, encoded_as_of, encoded_frame
+from lima2_receivers.servers.run_view import ResultCursor, encoded_as_of, encoded_frame, input_source
 
 SHAPE = (4, 6)
 TRANSFER = 5
@@ -165,3 +165,17 @@ def test_newest_indices_have_the_names_that_the_conductor_looks_for() -> None:
     }
     newest = smx_newest_indices(run_of(6))
     assert (newest["input_idx"], newest["sparse_idx"], newest["acc_corrected_idx"]) == (11, 11, 9)
+
+
+def test_where_raw_frames_are_no_images_they_are_what_came_in():
+    run = HandFedRun(3)
+    assert input_source(run) == "input_frame"
+    raw = FrameInfo(1, 512, 1024, np.dtype("<u2"))
+    store = FrameStore(2, "raw_frame", RoundRobin(2), RANK)
+    store.put(one_image(FrameInfo(1, 2, 2, raw.dtype), 1), FrameMeta(7, 3))
+    run.stores["raw_frame"] = store
+    assert input_source(run) == "raw_frame"
+    assert smx_newest_indices(run)["source_idx"] == 7
+    status = PipelineStatus(uuid="u", sources={"raw_frame": SourceStatus(saved=4)})
+    assert smx_counters(status)["nb_frames_saved_raw"] == 4
+    assert "nb_frames_saved_raw" not in smx_counters(PipelineStatus(uuid="u"))

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from ruamel.yaml import YAML
 
 from lima2_bliss.contract import DeviceTimeoutError, NotAvailableError, ParameterError, StateError
 from lima2_bliss.stack import Stack, default_config, processes, write_detector
-from lima2_bliss.stack.config_tree import copy_config, detector_servers, sessions
+from lima2_bliss.stack.config_tree import chosen_detectors, copy_config, detector_servers, detectors, sessions
+from lima2_bliss.stack.detector_yaml import bliss_object, tango_servers
 from lima2_bliss.stack.redis_modules import find_redis, link_prefix
 
 PLACEHOLDER = "- server: nobody\n  personal_name: nobody\n  device: [{tango_name: a/b/c, class: Nobody}]\n"
@@ -26,7 +28,8 @@ def bare(tmp_path: Path) -> Iterator[Stack]:
     for folder in ("sessions", "tango", "redis"):
         shutil.copytree(default_config() / folder, config / folder)
     shutil.copy(default_config() / "__init__.yml", config)
-    (config / "tango" / "simulator.yml").write_text(PLACEHOLDER)
+    for path in (config / "tango").glob("*.yml"):
+        path.write_text(PLACEHOLDER)
     stack = Stack(tmp_path / "state")
     stack.up(config)
     yield stack
@@ -110,7 +113,7 @@ def test_restarting_what_does_not_exist_names_what_does(bare: Stack) -> None:
 
 def test_the_shipped_configuration_names_its_servers_and_session() -> None:
     servers = detector_servers(default_config())
-    assert [server.name for server in servers] == [
+    assert [server.name for server in servers if server.detector == "simulator"] == [
         "lima2_receiver/simulator_1",
         "lima2_receiver/simulator_2",
         "lima2_access/simulator",
@@ -158,3 +161,36 @@ def test_the_command_line_reports_a_stack_that_is_down(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "no stack runs" in done.stdout
+
+
+def test_without_a_choice_those_detectors_start_that_sessions_have(tmp_path: Path) -> None:
+    assert detectors(default_config()) == ["jungfrau", "jungfrau4m", "simulator"]
+    assert chosen_detectors(default_config()) == ["simulator"]
+    assert chosen_detectors(default_config(), ["jungfrau4m", "simulator"]) == ["jungfrau4m", "simulator"]
+    assert chosen_detectors(default_config(), ["all"]) == detectors(default_config())
+    with pytest.raises(NotAvailableError, match="no detector eiger; there are: jungfrau, jungfrau4m, simulator"):
+        chosen_detectors(default_config(), ["simulator", "eiger"])
+    write_detector(tmp_path, "one", 1)
+    write_detector(tmp_path, "two", 1)
+    (tmp_path / "sessions").mkdir()
+    session = tmp_path / "sessions" / "s.yml"
+    session.write_text("- {class: Session, name: s}\n")  # BLISS gives such a session all objects
+    assert chosen_detectors(tmp_path) == ["one", "two"]
+    session.write_text("- {class: Session, name: s, config-objects: [two]}\n")
+    assert chosen_detectors(tmp_path) == ["two"]
+
+
+def test_an_unknown_detector_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(NotAvailableError, match="no detector eiger"):
+        Stack(tmp_path / "state").up(detectors=["eiger"])
+    assert Stack(tmp_path / "state").record() is None
+
+
+@pytest.mark.parametrize("name", ["jungfrau", "jungfrau4m"])
+def test_the_shipped_jungfraus_are_what_add_detector_writes_and_more(name: str) -> None:
+    yaml = YAML(typ="safe")
+    (shown,) = yaml.load((default_config() / "detectors" / f"{name}.yml").read_text())
+    receivers = len(shown["receivers"])
+    assert bliss_object(name, receivers, "jungfrau").items() <= shown.items()
+    written = tango_servers(name, receivers, "jungfrau")
+    assert yaml.load((default_config() / "tango" / f"{name}.yml").read_text()) == written

@@ -90,10 +90,16 @@ class Slice(Parameters):
 
 
 class Transfer(Parameters):
-    """Kept for LImA2 clients."""
+    """How frames go to the receivers; most of it is kept for LImA2 clients."""
 
     alignment: Alignment = Alignment()
     slice: Slice = Slice()
+    block: int = Field(
+        1,
+        ge=1,
+        le=1_000_000,
+        description="frames in a row to the same receiver: those of one accumulation; set by the client",
+    )
 
 
 class AcquisitionParameters(Parameters):

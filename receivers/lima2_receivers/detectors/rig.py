@@ -118,6 +118,7 @@ class DetectorRig:
         """Prepare sources and control, as a client does for engines."""
         self.join()
         dispatch = RoundRobin(len(self.sources), block)
+        parameters = parameters.model_copy(update={"xfer": parameters.xfer.model_copy(update={"block": block})})
         self.sinks, self.errors = [], {}
         for rank, source in enumerate(self.sources):
             info = source.prepare(ReceiverSetup(uuid, parameters, rank, dispatch))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lima2_bliss.contract import AcquisitionError, FrameMeta
 from lima2_receivers.engine.frame_output import OutputSource
 from lima2_receivers.engine.node_steps import drop_buffer, run_nodes
@@ -49,6 +51,10 @@ class Front:
     def last(self) -> None:
         """All frames were seen."""
         self._nodes.last()
+
+    def counts(self) -> Mapping[str, int]:
+        """What the nodes counted so far, by name."""
+        return self._nodes.counts()
 
     def close(self) -> None:
         """The acquisition is erased."""

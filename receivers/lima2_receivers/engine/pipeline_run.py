@@ -382,7 +382,7 @@ class PipelineRun:
                 files=files,
                 saved_contiguous=saved_contiguous,
                 sources={source: output.status() for source, output in self._outputs.items()},
-                intake=dict(self._noted[0]),
+                intake={**self._noted[0], **({} if self._front is None else self._front.counts())},
                 warnings=list(self._noted[1]),
             )
 

@@ -163,12 +163,14 @@ class ConditioningNodes:
     was made with), or makes a hole of it. ``ordered`` see the frames one by one in local order after the pipeline's
     parallel nodes, ``meta.hit`` known, the raw frame in ``more[RAW_FRAME]``; they must not keep or replace the item.
     ``last`` is called after the last frame, unless the acquisition was aborted; ``close`` when it is erased.
+    ``counts``: what the nodes counted so far, by name, shown with what the source counted; from any thread.
     """
 
     image: Node
     ordered: Sequence[Node] = ()
     last: Callable[[], None] = lambda: None
     close: Callable[[], None] = lambda: None
+    counts: Callable[[], Mapping[str, int]] = dict
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The flat field is turned into a gain (1 / flat) once; gain 0 marks a masked pixel. Computed in float32 (float64 for
 float64 frames): integers above 2**24 are rounded. All functions take a window of the raw frame, so that pixels that
-are cut off later are never touched.
+are cut off later are never touched. Integer pixels of the value ``dummy`` become NaN, unless they are masked.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from lima2_receivers.kernels.compilation import kernel
+from lima2_receivers.kernels.widening import dummy_of
 
 
 def corrected_dtype(raw: np.dtype) -> np.dtype:
@@ -38,10 +39,16 @@ def usable(flat: np.ndarray) -> np.ndarray:
 
 
 def correct_reference(
-    window: np.ndarray, dark: np.ndarray | None, flat: np.ndarray | None, masked: np.ndarray | None
+    window: np.ndarray,
+    dark: np.ndarray | None,
+    flat: np.ndarray | None,
+    masked: np.ndarray | None,
+    dummy: float | None = None,
 ) -> np.ndarray:
     """The same in plain NumPy, in float64: (window - dark) / flat, 0 where masked."""
     values = window.astype(np.float64)
+    if dummy is not None and window.dtype.kind != "f":
+        values[window == dummy] = np.nan
     if dark is not None:
         values = values - dark
     if flat is not None:
@@ -51,7 +58,12 @@ def correct_reference(
 
 
 def correct(
-    frame: np.ndarray, origin: tuple[int, int], dark: np.ndarray | None, gain: np.ndarray | None, out: np.ndarray
+    frame: np.ndarray,
+    origin: tuple[int, int],
+    dark: np.ndarray | None,
+    gain: np.ndarray | None,
+    out: np.ndarray,
+    dummy: float | None = None,
 ) -> None:
     """Correct the window of ``out``'s shape at ``origin`` (x, y) of a raw frame; maps have the window's shape.
 
@@ -66,6 +78,9 @@ def correct(
         _scale(frame, x, y, gain, out)
     else:
         raise ValueError("nothing to correct: give dark or gain")
+    has_dummy, unmeasured = dummy_of(frame.dtype, dummy)
+    if has_dummy:
+        _unmeasured_to_nan(frame, x, y, unmeasured, np.ones((1, 1, 1), out.dtype) if gain is None else gain, out)
 
 
 def mask_to_zero(frame: np.ndarray, origin: tuple[int, int], keep: np.ndarray, out: np.ndarray) -> None:
@@ -122,3 +137,22 @@ def _keep(frame, x, y, keep, out):  # type: ignore[no-untyped-def]
             target = out[channel, row]
             for j in range(columns):
                 target[j] = source[j] if kept[j] != 0 else out.dtype.type(0)
+
+
+@kernel()
+def _unmeasured_to_nan(frame, x, y, dummy, gain, out):  # type: ignore[no-untyped-def]
+    """``gain`` as for `_scale`, or a single 1."""
+    channels, rows, columns = out.shape
+    single = gain.size == 1
+    for channel in range(channels):
+        for row in range(rows):
+            source = frame[channel, y + row, x : x + columns]
+            target = out[channel, row]
+            some = np.uint32(0)
+            for j in range(columns):
+                some += np.uint32(source[j] == dummy)
+            if some:
+                for j in range(columns):
+                    kept = single or gain[channel % gain.shape[0], row, j] != 0
+                    if source[j] == dummy and kept:
+                        target[j] = np.nan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lima2_receivers.kernels.compilation import kernel
+from lima2_receivers.kernels.widening import dummy_of
 
 _BLOCK = 4096
 
@@ -18,27 +19,36 @@ def integer_limit(limit: float, dtype: np.dtype) -> np.generic | None:
     return dtype.type(np.floor(limit))
 
 
-def first_above_reference(frame: np.ndarray, limit: float, keep: np.ndarray, ignore_max: bool) -> int:
+def first_above_reference(
+    frame: np.ndarray, limit: float, keep: np.ndarray, ignore_max: bool, dummy: float | None = None
+) -> int:
     """The same in plain NumPy."""
     above = (frame > limit) & np.broadcast_to(keep, frame.shape).astype(bool)
     if ignore_max and frame.dtype.kind != "f":
         above &= frame != np.iinfo(frame.dtype).max
+    if dummy is not None and frame.dtype.kind != "f":
+        above &= frame != dummy
     places = np.flatnonzero(above)
     return int(places[0]) if places.size else -1
 
 
-def first_above(frame: np.ndarray, limit: np.generic, keep: np.ndarray, ignore_max: bool = False) -> int:
+def first_above(
+    frame: np.ndarray, limit: np.generic, keep: np.ndarray, ignore_max: bool = False, dummy: float | None = None
+) -> int:
     """Flat index of the first pixel above ``limit`` (of the frame's type) that is kept; -1 if there is none.
 
     ``keep`` is uint8 (channels or 1, height, width), 0 for masked pixels. ``ignore_max`` passes over the largest
-    value of an integer type (by which many detectors mark bad pixels).
+    value of an integer type (by which many detectors mark bad pixels); integers of the value ``dummy`` are passed over
+    in any case.
     """
-    ignored = frame.dtype.type(np.iinfo(frame.dtype).max) if ignore_max and frame.dtype.kind != "f" else limit
-    return int(_first_above(frame.reshape(-1), limit, ignored, keep.reshape(-1)))
+    has_dummy, unmeasured = dummy_of(frame.dtype, dummy)
+    unmeasured = unmeasured if has_dummy else limit  # which is not above itself
+    ignored = frame.dtype.type(np.iinfo(frame.dtype).max) if ignore_max and frame.dtype.kind != "f" else unmeasured
+    return int(_first_above(frame.reshape(-1), limit, ignored, unmeasured, keep.reshape(-1)))
 
 
 @kernel()
-def _first_above(flat, limit, ignored, keep):  # type: ignore[no-untyped-def]
+def _first_above(flat, limit, ignored, unmeasured, keep):  # type: ignore[no-untyped-def]
     for start in range(0, flat.size, _BLOCK):
         block = flat[start : start + _BLOCK]
         count = 0
@@ -46,6 +56,7 @@ def _first_above(flat, limit, ignored, keep):  # type: ignore[no-untyped-def]
             count += (block[j] > limit) & (block[j] != ignored)
         if count:
             for j in range(block.size):
-                if block[j] > limit and block[j] != ignored and keep[(start + j) % keep.size]:
+                above = block[j] > limit and block[j] != ignored and block[j] != unmeasured
+                if above and keep[(start + j) % keep.size]:
                     return start + j
     return -1

@@ -1,6 +1,7 @@
 """Binning, crop, flip and rotation in one pass from the raw frame to the image, without a full-size copy between.
 
-Binning sums pixels (`widening.sum_dtype`); pixels beyond the last complete bin are dropped.
+Binning sums pixels (`widening.sum_dtype`); pixels beyond the last complete bin are dropped. A bin with an integer pixel
+of the value ``dummy`` (or a NaN) has no value: it is `widening.sum_dummy`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from lima2_bliss.contract import ImageTransform
 from lima2_receivers.kernels.compilation import kernel
+from lima2_receivers.kernels.widening import dummy_of, sum_dummy
 
 _TILE = 64  # rows and columns of a transposed tile (a power of 2): lines of 64 pixels in and out
 
@@ -37,7 +39,9 @@ def placement_of(transform: ImageTransform) -> Placement:
     return Placement(False, rows, columns)
 
 
-def transform_reference(frame: np.ndarray, transform: ImageTransform, dtype: np.dtype) -> np.ndarray:
+def transform_reference(
+    frame: np.ndarray, transform: ImageTransform, dtype: np.dtype, dummy: float | None = None
+) -> np.ndarray:
     """The same in plain NumPy: the image of a frame (channels, height, width)."""
     bin_x, bin_y = transform.binning
     height, width = transform.binned_shape
@@ -45,7 +49,10 @@ def transform_reference(frame: np.ndarray, transform: ImageTransform, dtype: np.
         image = frame
     else:
         whole = frame[:, : height * bin_y, : width * bin_x]
-        image = whole.reshape(len(frame), height, bin_y, width, bin_x).astype(np.float64).sum((2, 4))
+        blocks = whole.reshape(len(frame), height, bin_y, width, bin_x)
+        image = blocks.astype(np.float64).sum((2, 4))
+        if dummy is not None and frame.dtype.kind != "f":
+            image[(blocks == dummy).any((2, 4))] = sum_dummy(dtype)
     if transform.roi is not None:
         x, y, columns, rows = transform.roi
         image = image[:, y : y + rows, x : x + columns]
@@ -58,7 +65,12 @@ def transform_reference(frame: np.ndarray, transform: ImageTransform, dtype: np.
 
 
 def transform_frame(
-    frame: np.ndarray, origin: tuple[int, int], binning: tuple[int, int], placement: Placement, out: np.ndarray
+    frame: np.ndarray,
+    origin: tuple[int, int],
+    binning: tuple[int, int],
+    placement: Placement,
+    out: np.ndarray,
+    dummy: float | None = None,
 ) -> None:
     """Fill ``out`` from the window of a frame that starts at ``origin`` (x, y), in raw pixels.
 
@@ -67,7 +79,8 @@ def transform_frame(
     x, y = origin
     flags = placement.transpose, placement.reverse_rows, placement.reverse_columns
     if binning != (1, 1):
-        _bin_and_place(frame, x, y, *binning, *flags, out)
+        marks = *dummy_of(frame.dtype, dummy), out.dtype.type(sum_dummy(out.dtype))
+        _bin_and_place(frame, x, y, *binning, *flags, *marks, out)
         return
     word = f"u{frame.itemsize}"  # pixels are only moved: four specialisations serve all types
     _place_frame(frame.view(word), x, y, *flags, out.view(word))
@@ -173,7 +186,23 @@ def _bin_row(frame, channel, x, y, bin_x, bin_y, first, second, target):  # type
 
 
 @kernel()
-def _bin_and_place(frame, x, y, bin_x, bin_y, transpose, reverse_rows, reverse_columns, out):  # type: ignore[no-untyped-def]
+def _mark_row(frame, channel, x, y, bin_x, bin_y, dummy, mark, target):  # type: ignore[no-untyped-def]
+    """Put ``mark`` into the binned pixels of a row in which a pixel is dummy."""
+    for k in range(bin_y):
+        pixels = frame[channel, y + k, x : x + target.size * bin_x]
+        some = np.uint32(0)
+        for j in range(pixels.size):
+            some += np.uint32(pixels[j] == dummy)
+        if some:
+            for j in range(pixels.size):
+                if pixels[j] == dummy:
+                    target[j // bin_x] = mark
+
+
+@kernel()
+def _bin_and_place(  # type: ignore[no-untyped-def]
+    frame, x, y, bin_x, bin_y, transpose, reverse_rows, reverse_columns, has_dummy, dummy, mark, out
+):
     channels, height, width = out.shape
     rows, columns = (width, height) if transpose else (height, width)
     flips = reverse_rows, reverse_columns
@@ -187,7 +216,10 @@ def _bin_and_place(frame, x, y, bin_x, bin_y, transpose, reverse_rows, reverse_c
         for top in range(0, rows, _TILE):
             count = min(_TILE, rows - top)
             for row in range(count):
-                _bin_row(frame, channel, x, y + (top + row) * bin_y, bin_x, bin_y, first, second, strip[0, row])
+                place = channel, x, y + (top + row) * bin_y, bin_x, bin_y
+                _bin_row(frame, *place, first, second, strip[0, row])
+                if has_dummy:
+                    _mark_row(frame, *place, dummy, mark, strip[0, row])
             if not transpose:
                 _place_rows(strip, 0, 0, 0, count, columns, top, *flips, image)
                 continue

@@ -91,10 +91,25 @@ class OpenclCorrector:
 
         return cl.Buffer(self._context, cl.mem_flags.READ_WRITE, nbytes)
 
-    def renew(self) -> None:
-        """Copy the maps to the device again."""
-        with self._lock:
-            self._tables = self._uploaded()
+    def renew(self, stage: int | None = None) -> None:
+        """Copy the maps to the device again: all of them, or only the pedestals of one stage."""
+        import pyopencl as cl
+
+        sets = {False: self.maps, True: self.high_gain}
+        try:
+            with self._lock:
+                for high, (pedestals, factors) in self._tables.items():
+                    maps = sets[high]
+                    assert maps is not None
+                    if stage is None:
+                        cl.enqueue_copy(self._queue, pedestals, maps.pedestals, is_blocking=True)
+                        cl.enqueue_copy(self._queue, factors, maps.factors, is_blocking=True)
+                        continue
+                    values = maps.pedestals[stage]
+                    offset = stage * values.nbytes
+                    cl.enqueue_copy(self._queue, pedestals, values, dst_offset=offset, is_blocking=True)
+        except opencl_errors() as error:
+            raise AcquisitionError(f"OpenCL device {self.device} failed: {error}") from error
 
     def __call__(
         self, stack: np.ndarray, out: np.ndarray | None = None, high_gain: bool = False

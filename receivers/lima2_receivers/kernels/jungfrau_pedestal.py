@@ -7,6 +7,8 @@ import numpy as np
 from lima2_receivers.kernels.compilation import kernel
 from lima2_receivers.kernels.jungfrau_types import ADC_MASK, ERROR, GAIN_SHIFT, MISSING, SATURATED
 
+_BLOCK = 4096  # pixels: their count fits into 32 bits
+
 
 def add_dark(
     stack: np.ndarray, bits: int, totals: np.ndarray, squares: np.ndarray, counts: np.ndarray, wrong: np.ndarray
@@ -66,11 +68,25 @@ def _add_dark(stack, totals, squares, counts, wrong, bits):  # type: ignore[no-u
 @kernel()
 def _track(stack, limits, pedestals, bits, weight):  # type: ignore[no-untyped-def]
     part = np.int64(0)
-    for j in range(stack.size):
-        value = np.int32(stack[j])
-        off = np.float32(value & ADC_MASK) - pedestals[j]
+    for start in range(0, stack.size, _BLOCK):
+        raw, limit, pedestal = (
+            stack[start : start + _BLOCK],
+            limits[start : start + _BLOCK],
+            pedestals[start : start + _BLOCK],
+        )
+        part += _track_block(raw, limit, pedestal, bits, weight)
+    return part
+
+
+@kernel()
+def _track_block(raw, limit, pedestal, bits, weight):  # type: ignore[no-untyped-def]
+    """With a count of 32 bits, and selects alone, this is SIMD code."""
+    part = np.uint32(0)
+    for j in range(raw.size):
+        value = np.int32(raw[j])
+        off = np.float32(value & ADC_MASK) - pedestal[j]
         special = (value == MISSING) | (value == SATURATED) | (value == ERROR)
-        near = (value >> GAIN_SHIFT == bits) & (not special) & (abs(off) <= limits[j])
-        pedestals[j] += off * weight if near else np.float32(0)
-        part += np.int64(near)
+        near = ((value >> GAIN_SHIFT) == bits) & (special == 0) & (abs(off) <= limit[j])
+        pedestal[j] += off * (weight if near else np.float32(0))
+        part += np.uint32(near)
     return part

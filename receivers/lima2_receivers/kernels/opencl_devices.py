@@ -69,7 +69,7 @@ def is_gpu(device: pyopencl.Device) -> bool:
     return bool(device.type & pyopencl.device_type.GPU)
 
 
-def choose_device(name: str = "") -> pyopencl.Device:
+def choose_device(name: str = "", parameter: str = "compute.device") -> pyopencl.Device:
     """The device 'platform:device'; for '' the first GPU that compiles, else the first of all that does.
 
     `ParameterError` lists the devices where there is none of that name, or says that none can be used.
@@ -84,7 +84,7 @@ def choose_device(name: str = "") -> pyopencl.Device:
         raise ParameterError(f"no OpenCL device of this host can be used ({_listed(devices)}): {NO_COMPILER}")
     if name not in devices:
         raise ParameterError(
-            f"compute.device = {name!r}: there is no such OpenCL device; on this host: {_listed(devices)}"
+            f"{parameter} = {name!r}: there is no such OpenCL device; on this host: {_listed(devices)}"
         )
     return devices[name]
 
@@ -98,10 +98,10 @@ def describe_device(device: pyopencl.Device) -> str:
     return f"{device.name.strip()} ({device.platform.name.strip()})"
 
 
-def device_faults(name: str = "") -> list[str]:
-    """What is wrong with a device name, as texts; empty when there is such a device."""
+def device_faults(name: str = "", parameter: str = "compute.device") -> list[str]:
+    """What is wrong with a device name (the value of ``parameter``), as texts; empty when there is such a device."""
     try:
-        choose_device(name)
+        choose_device(name, parameter)
     except ParameterError as error:
         return [error.what]
     return []

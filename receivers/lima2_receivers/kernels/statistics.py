@@ -2,7 +2,8 @@
 
 Integer sums are exact (64 bit). The deviation is exact up to its final division for 8 and 16-bit integers; other types
 use two passes over blocks that stay in the L1 cache, merged by Chan, Golub and LeVeque, "Algorithms for computing the
-sample variance" (1983). It is the population's (divided by n). NaN pixels count as not measured. No pixel: all NaN.
+sample variance" (1983). It is the population's (divided by n). NaN pixels count as not measured, and so do integers of
+the value ``dummy``. No pixel: all NaN. An infinite pixel counts: average and sum are infinite then, the deviation NaN.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from lima2_receivers.kernels.compilation import REORDERED, kernel
 from lima2_receivers.kernels.regions import Regions
+from lima2_receivers.kernels.widening import dummy_of
 
 #: Columns of the result.
 STATISTICS = ("min", "max", "avg", "std", "sum")
@@ -19,31 +21,32 @@ _BLOCK = 4096  # pixels: fits into L1, and 32-bit partial sums cannot overflow
 _NARROW = tuple(np.dtype(text) for text in ("u1", "i1", "u2", "i2"))
 
 
-def region_statistics_reference(frame: np.ndarray, regions: Regions) -> np.ndarray:
+def region_statistics_reference(frame: np.ndarray, regions: Regions, dummy: float | None = None) -> np.ndarray:
     """The same in plain NumPy."""
     out = np.full((len(regions), len(STATISTICS)), np.nan)
     for roi in range(len(regions)):
         pixels = frame.ravel()[regions.pixels(roi)].astype(np.float64)
-        pixels = pixels[~np.isnan(pixels)]
+        pixels = pixels[~np.isnan(pixels) & ((frame.dtype.kind == "f") | (pixels != dummy))]
         if pixels.size:
             out[roi] = pixels.min(), pixels.max(), pixels.mean(), pixels.std(), pixels.sum()
     return out
 
 
-def region_statistics(frame: np.ndarray, regions: Regions) -> np.ndarray:
+def region_statistics(frame: np.ndarray, regions: Regions, dummy: float | None = None) -> np.ndarray:
     """Statistics of each region: float64 (regions, 5), columns as in `STATISTICS`. All channels count together."""
     if frame.shape != regions.shape:
         raise ValueError(f"frame of shape {frame.shape}, but the regions were made for {regions.shape}")
     out = np.empty((len(regions), len(STATISTICS)))
     flat = frame.reshape(-1)
+    left_out = dummy_of(frame.dtype, dummy)
     if frame.dtype in _NARROW:
-        _narrow_statistics(flat, regions.starts, regions.lengths, regions.offsets, out)
+        _narrow_statistics(flat, *left_out, regions.starts, regions.lengths, regions.offsets, out)
     else:
         floating = frame.dtype.kind == "f"
         keys = flat.view(f"i{frame.itemsize}") if floating else flat
         flip = keys.dtype.type(np.iinfo(keys.dtype).max if floating else 0)
         zero = np.float64(0) if floating else np.int64(0)
-        _wide_statistics(flat, keys, flip, regions.starts, regions.lengths, regions.offsets, zero, out)
+        _wide_statistics(flat, keys, flip, *left_out, regions.starts, regions.lengths, regions.offsets, zero, out)
     return out
 
 
@@ -75,7 +78,25 @@ def _narrow_sums(block):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _narrow_statistics(flat, starts, lengths, offsets, out):  # type: ignore[no-untyped-def]
+def _count_dummy(block, dummy):  # type: ignore[no-untyped-def]
+    count = np.uint32(0)
+    for j in range(block.size):
+        count += np.uint32(block[j] == dummy)
+    return count
+
+
+@kernel()
+def _without_dummy(block, dummy, measured):  # type: ignore[no-untyped-def]
+    kept = 0
+    for j in range(block.size):
+        measured[kept] = block[j]
+        kept += block[j] != dummy
+    return kept
+
+
+@kernel()
+def _narrow_statistics(flat, has_dummy, dummy, starts, lengths, offsets, out):  # type: ignore[no-untyped-def]
+    measured = np.empty(_BLOCK, flat.dtype)
     for roi in range(offsets.size - 1):
         count = np.int64(0)
         total = np.int64(0)
@@ -85,21 +106,23 @@ def _narrow_statistics(flat, starts, lengths, offsets, out):  # type: ignore[no-
         for run in range(offsets[roi], offsets[roi + 1]):
             start = starts[run]
             left = lengths[run]
-            if count == 0:
-                low = flat[start]
-                high = flat[start]
-            count += left
             while left > 0:
                 size = min(left, _BLOCK)
                 block = flat[start : start + size]
+                start += size
+                left -= size
+                if has_dummy and _count_dummy(block, dummy):
+                    size = _without_dummy(block, dummy, measured)
+                    if size == 0:
+                        continue
+                    block = measured[:size]
                 block_low, block_high = _extremes(block)
-                low = min(low, block_low)
-                high = max(high, block_high)
+                low = min(low, block_low) if count else block_low
+                high = max(high, block_high) if count else block_high
                 block_total, block_squares = _narrow_sums(block)
                 total += block_total
                 squares += block_squares
-                start += size
-                left -= size
+                count += size
         if count == 0:
             out[roi, :] = np.nan
             continue
@@ -157,7 +180,7 @@ def _squares_around(block, mean):  # type: ignore[no-untyped-def]
 
 
 @kernel()
-def _wide_statistics(flat, keys, flip, starts, lengths, offsets, zero, out):  # type: ignore[no-untyped-def]
+def _wide_statistics(flat, keys, flip, has_dummy, dummy, starts, lengths, offsets, zero, out):  # type: ignore[no-untyped-def]
     measured = np.empty(_BLOCK, flat.dtype)
     measured_keys = np.empty(_BLOCK, keys.dtype)
     bits = np.empty(1, keys.dtype)
@@ -177,10 +200,10 @@ def _wide_statistics(flat, keys, flip, starts, lengths, offsets, zero, out):  # 
                 block_keys = keys[start : start + size]
                 start += size
                 left -= size
-                if _count_nan(block):
+                if _count_nan(block) or (has_dummy and _count_dummy(block, dummy)):
                     kept = 0
                     for j in range(size):
-                        if block[j] == block[j]:
+                        if block[j] == block[j] and not (has_dummy and block[j] == dummy):
                             measured[kept] = block[j]
                             measured_keys[kept] = block_keys[j]
                             kept += 1

@@ -208,6 +208,27 @@ class PipelineContract:
             assert alone is not None
             assert np.array_equal(with_other.pixels, alone.pixels), f"{name}: acquisitions share state"
 
+    def test_what_the_detector_masks_or_marks_does_not_count(self) -> None:
+        """Rows are the same whatever the pixels hold that have no value: they never have, or not in this frame."""
+        for name, trial in self.trials():
+            info, random = trial.setup.input, np.random.default_rng(4)
+            masked, unmeasured = (random.random(info.shape[1:]) < 0.1 for _ in range(2))
+            dummy = None if info.dtype.kind == "f" else 777.0
+            rows = []
+            for garbage in (0, 500):
+                with trial.again(masked=masked, dummy=dummy) as other:
+                    item = None
+                    for pixels in self.frames(trial, trial.graph.accumulation):
+                        pixels[:, unmeasured] = np.nan if dummy is None else dummy
+                        pixels[:, masked] = garbage
+                        item = other.process(pixels)
+                    assert item is not None
+                    rows.append(item.rows)
+                    drop_buffer(item)
+            for stream in rows[0]:
+                one, two = (of[stream].tobytes() for of in rows)
+                assert one == two, f"{name}: pixels without a value change the rows of {stream}"
+
     def test_a_frame_of_parameters_that_contradict_is_one_error(self) -> None:
         """An image ROI outside the frame is refused by `check`, as a `ParameterError` and nothing else."""
         outside = {"img": {"roi": {"topleft": {"x": 90, "y": 0}, "dimensions": {"x": 50, "y": 10}}}}

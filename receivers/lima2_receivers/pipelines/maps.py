@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -51,6 +52,11 @@ def load_map(source: str, frame: FrameInfo, what: str) -> np.ndarray:
             pixels = _read(source, what, IMAGE)
         _remember(key, pixels)
     return _fitted(pixels, frame, f"{what}: {source}")
+
+
+def mask_key(masked: np.ndarray | None) -> bytes:
+    """Changes when a mask (bool) does; for keys of what was made with it."""
+    return b"" if masked is None else hashlib.blake2b(np.packbits(masked).tobytes(), digest_size=20).digest()
 
 
 def load_vector(source: str, what: str) -> np.ndarray:

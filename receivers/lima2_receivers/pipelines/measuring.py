@@ -37,20 +37,23 @@ def arc_rois(processing: Measured) -> list[ArcRoi]:
 
 
 def measuring_nodes(
-    processing: Measured, shape: tuple[int, int, int], valid: np.ndarray | None
+    processing: Measured, shape: tuple[int, int, int], valid: np.ndarray | None, dummy: float | None = None
 ) -> tuple[list[Node], list[ResultStream]]:
-    """Statistics and profiles of an image (channels, height, width), if any are asked for; ``valid`` pixels count."""
+    """Statistics and profiles of an image (channels, height, width), if any are asked for.
+
+    ``valid`` pixels count, unless they are NaN, or integers of the value ``dummy``.
+    """
     nodes: list[Node] = []
     streams: list[ResultStream] = []
     statistics, profiles = processing.statistics, processing.profiles
     if statistics.enabled and (statistics.rect_rois or statistics.arc_rois):
         rectangles = [rectangle_roi(rectangle) for rectangle in statistics.rect_rois]
-        measure = StatisticsNode(find_regions(shape, rectangles, arc_rois(processing), valid))
+        measure = StatisticsNode(find_regions(shape, rectangles, arc_rois(processing), valid), dummy)
         nodes.append(measure)
         streams.append(measure.stream)
     if profiles.enabled and profiles.rois:
         parts = zip(profiles.rois, profiles.directions, strict=True)
-        bins = ProfilesNode([make_profile(shape, rectangle_roi(roi), way, valid) for roi, way in parts])
+        bins = ProfilesNode([make_profile(shape, rectangle_roi(roi), way, valid) for roi, way in parts], dummy)
         nodes.append(bins)
         streams.append(bins.stream)
     return nodes, streams

@@ -24,6 +24,8 @@ def trial_setup(
     rank: int = 0,
     dispatch: RoundRobin = RoundRobin(),
     allocate: Callable[[FrameInfo, int], BufferPool] = BufferPool,
+    masked: np.ndarray | None = None,
+    dummy: float | None = None,
 ) -> PipelineSetup:
     """The setup that the engine would make from these parameters (plain dicts, defaults for what is not given)."""
     return PipelineSetup(
@@ -34,6 +36,8 @@ def trial_setup(
         rank=rank,
         dispatch=dispatch,
         allocate=allocate,
+        masked=masked,
+        dummy=dummy,
     )
 
 
@@ -42,11 +46,17 @@ class Trial:
 
     def __init__(self, pipeline: PipelineClass, info: FrameInfo, **setup: Any) -> None:
         self.pools: list[BufferPool] = []
+        self._made_of = pipeline, info, setup
         self.setup = trial_setup(pipeline, info, allocate=self._allocate, **setup)
         pipeline.check(self.setup)
         self.graph = pipeline.build(self.setup)
         self.ring = BufferPool(info, RING_BUFFERS)
         self._local = 0
+
+    def again(self, **changes: Any) -> Trial:
+        """Another trial of the same, but for ``changes`` of the setup."""
+        pipeline, info, setup = self._made_of
+        return Trial(pipeline, info, **{**setup, **changes})
 
     def __enter__(self) -> Self:
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from typing import Any
 
 import h5py
 import numpy as np
@@ -67,8 +68,8 @@ def nb_vetoed(flags: np.ndarray) -> int:
     return int(np.count_nonzero(flags & np.uint32(FrameFlags.VETOED)))
 
 
-def put(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
-    """A dataset of these values, instead of one that a failed attempt left."""
+def put(group: h5py.Group, name: str, values: np.ndarray, **options: Any) -> h5py.Dataset:
+    """A dataset of these values, instead of one that a failed attempt left; ``options`` of h5py."""
     if name in group:
         del group[name]
-    return group.create_dataset(name, data=values)
+    return group.create_dataset(name, data=values, **options)

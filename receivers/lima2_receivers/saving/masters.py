@@ -13,6 +13,7 @@ from lima2_bliss.contract.access import MasterJob
 from lima2_bliss.contract.pixels import DTYPES
 from lima2_receivers.saving.existing import preflight, refuse_existing
 from lima2_receivers.saving.failure import saving_error
+from lima2_receivers.saving.frame_extras import virtual_extras
 from lima2_receivers.saving.hidden_file import hidden_name
 from lima2_receivers.saving.hits_view import find_hits, looks_for_hits, write_hits_view
 from lima2_receivers.saving.master_runs import Run, lengths_of_last_files, mapped_runs, total_frames
@@ -77,6 +78,7 @@ def _fill_dense(file: h5py.File, job: MasterJob, layout: FileLayout) -> tuple[di
     shape = (total, *data_shape(job.saving, 0, job.shape)[1:])
     dtype = DTYPES.get(job.dtype) or np.dtype(job.dtype)
     virtual_runs(file[layout.detector_path], "data", shape, dtype, 0, runs, layout.data_path)
+    virtual_extras(file[layout.detector_path], runs, total)
     link_frames(file, layout)
     if job.spots is not None and job.spots.enabled:
         spots = job.spots.layout()

@@ -50,7 +50,7 @@ class SparseFrames(Sequence["SparseFrame | None"]):
         rows = ("index", "intensity", "background_avg", "background_std")
         self._rows = [self._sparse[name] for name in rows]
         self._tables = {name: entry["peaks"][name] for name in TABLES}
-        detector = _of_class(_of_class(entry, "NXinstrument"), "NXdetector")
+        detector = of_class(of_class(entry, "NXinstrument"), "NXdetector")
         self._pointers = self._sparse["frame_ptr"][:]
         self.flags: np.ndarray = detector["frame_flags"][:]
         self.is_hit: np.ndarray = detector["is_hit"][:]
@@ -107,7 +107,7 @@ class SparseFrames(Sequence["SparseFrame | None"]):
         )
 
 
-def _of_class(parent: h5py.Group, nx_class: str) -> h5py.Group:
+def of_class(parent: h5py.Group, nx_class: str) -> h5py.Group:
     """The first group of a NeXus class; KeyError when there is none."""
     for name in parent:
         if isinstance(parent[name], h5py.Group) and parent[name].attrs.get("NX_class") == nx_class:

@@ -19,9 +19,16 @@ from lima2_bliss.contract.records import (
     ROI_STATISTICS_STREAM,
 )
 from lima2_bliss.contract.wire import PipelineStatus
-from lima2_receivers.engine.pipeline_run import INPUT, OUTPUT, PipelineRun
+from lima2_receivers.engine.pipeline_run import OUTPUT, PipelineRun
 from lima2_receivers.servers.acquisition_device import software_version
-from lima2_receivers.servers.run_view import Encoded, ResultCursor, counters, encoded_frame, newest_indices
+from lima2_receivers.servers.run_view import (
+    Encoded,
+    ResultCursor,
+    counters,
+    encoded_frame,
+    input_source,
+    newest_indices,
+)
 from lima2_receivers.servers.tango_errors import beside_others, speaks_tango
 
 logger = logging.getLogger(__name__)
@@ -103,7 +110,8 @@ class ProcessingDevice(Device):
     @attribute(dtype=str, doc="JSON: shape and pixel type of the raw frames")
     @speaks_tango
     def input_frame_info(self) -> str:
-        return json.dumps(self._run.setup.input.to_json())
+        output = self._run.graph.outputs.get(input_source(self._run))
+        return json.dumps((self._run.setup.input if output is None else output.info).to_json())
 
     @attribute(dtype=str, doc="JSON: shape and pixel type of the processed frames")
     @speaks_tango
@@ -150,4 +158,4 @@ class RawFramesDevice(ProcessingDevice):
     @speaks_tango
     @beside_others
     def getInputFrame(self, index: int) -> Encoded:
-        return encoded_frame(self._run, INPUT, index)
+        return encoded_frame(self._run, input_source(self._run), index)

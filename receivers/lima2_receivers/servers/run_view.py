@@ -10,6 +10,7 @@ from lima2_bliss.contract import NoLongerAvailableError, NotAvailableError, Spar
 from lima2_bliss.contract.encoding import encode_frame, encode_sparse_frame
 from lima2_bliss.contract.wire import MAX_REPLY_BYTES, PipelineStatus
 from lima2_receivers.engine.pipeline_run import INPUT, OUTPUT, PipelineRun
+from lima2_receivers.engine.plugin import RAW_FRAME
 
 Encoded = tuple[str, bytes]
 
@@ -62,15 +63,22 @@ def counters(status: PipelineStatus) -> dict[str, int]:
         "nb_frames_invalid": counts.invalid,
         "nb_frames_overrun": counts.overrun,
         "nb_frames_vetoed": counts.vetoed,
+        **({"nb_frames_saved_raw": status.sources[RAW_FRAME].saved} if RAW_FRAME in status.sources else {}),
     }
+
+
+def input_source(run: PipelineRun) -> str:
+    """The frame source with what came from the detector: that of the raw frames where those are no images yet."""
+    return RAW_FRAME if RAW_FRAME in run.stores else INPUT
 
 
 def newest_indices(run: PipelineRun) -> dict[str, int]:
     """Global index of the newest frame of each source that every pipeline has, -1 when there is none."""
     newest = {source: store.last_index for source, store in run.stores.items()}
+    came = newest.get(input_source(run), -1)
     return {
-        "source_idx": newest.get(INPUT, -1),
-        "input_idx": newest.get(INPUT, -1),
+        "source_idx": came,
+        "input_idx": came,
         "processed_idx": newest.get(OUTPUT, -1),
     }
 

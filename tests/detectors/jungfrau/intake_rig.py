@@ -17,6 +17,11 @@ RAMP = np.arange(p.PACKET_PIXELS, dtype="u4")
 
 #: What the kernel charges a socket for one datagram, at most [bytes].
 CHARGE = 20_000
+#: Datagrams on their way that a busy host surely keeps: loopback drops what is beyond net.core.netdev_max_backlog
+#: (1000) when the receiving side of the kernel does not get to run, and no counter of the socket shows it.
+BACKLOG = 500
+#: Longest wait for anything [s]; long, since several test runs may share the cores.
+WAIT_S = 30.0
 
 
 def pixels_of(number: int, port: PortConfig, packet: int) -> np.ndarray:
@@ -59,7 +64,7 @@ def make_config(modules: int = 1, interfaces: int = 1, **options: object) -> Int
     return IntakeConfig(free, interfaces, **options)  # type: ignore[arg-type]
 
 
-def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
     """Until it is so."""
     deadline, never = time.monotonic() + timeout_s, threading.Event()
     while not condition():
@@ -70,16 +75,23 @@ def wait_for(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) 
 class Rig:
     """An intake that runs in a thread; ``frames`` are what it gave: (`Arrived`, copy of the pixels or None)."""
 
-    def __init__(self, config: IntakeConfig, target: object = None, slots: int = 0, frames: int | None = None) -> None:
+    def __init__(
+        self,
+        config: IntakeConfig,
+        target: object = None,
+        slots: int = 0,
+        frames: int | None = None,
+        first_number: int | None = None,
+    ) -> None:
         self.config = config
         self.intake = Intake(config)
         self.frames: list[tuple[Arrived, np.ndarray | None]] = []
         self.error: BaseException | None = None
         self._target = target or SlotRing(slots or config.window + 2, config.modules, self._take)
-        self._expected = frames
+        self._expected, self._first_number = frames, first_number
         self._sent = self._known = 0
         self._ports = self.intake.ports
-        self._room = max(min(self.intake.socket_buffers) * 2 // CHARGE, 1)
+        self._room = max(min(min(self.intake.socket_buffers) * 2 // CHARGE, BACKLOG), 1)
         self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._thread = threading.Thread(target=self._run)
 
@@ -90,7 +102,7 @@ class Rig:
 
     def _run(self) -> None:
         try:
-            self.intake.run(self._target, self._expected)  # type: ignore[arg-type]
+            self.intake.run(self._target, self._expected, self._first_number)  # type: ignore[arg-type]
         except BaseException as error:  # noqa: BLE001
             self.error = error
 
@@ -100,7 +112,7 @@ class Rig:
 
     def __exit__(self, *exception: object) -> None:
         self.intake.stop()
-        self._thread.join(10)
+        self._thread.join(WAIT_S)
         self._sender.close()
         self.intake.close()
         assert not self._thread.is_alive()
@@ -138,11 +150,14 @@ class Rig:
 
     def received(self) -> None:
         """Wait until all that was sent was taken."""
-        wait_for(lambda: self.counts.packets.received == self._sent, "reception of all packets")
+        try:
+            wait_for(lambda: self.counts.packets.received == self._sent, "reception of all packets")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._sent} sent, {self.counts}") from None
 
     def finish(self) -> None:
         """Wait until `Intake.run` has returned."""
-        self._thread.join(10)
+        self._thread.join(WAIT_S)
         assert not self._thread.is_alive(), f"the intake still runs: {self._sent} sent, {self.counts}"
 
     def given(self, count: int) -> None:

@@ -6,13 +6,13 @@ import pytest
 import zmq
 
 from lima2_bliss.contract import AcquisitionError, ParameterError, ProtocolError
+from lima2_receivers.detectors.link import Transmitter
 from lima2_receivers.detectors.simulator import SimulatorParameters
 from lima2_receivers.detectors.simulator.generators import describe
 from lima2_receivers.detectors.simulator.messages import EndMessage, LeaseMessage, TrainMessage, decode, encode
 from lima2_receivers.detectors.simulator.prefetch import Prefetch
 from lima2_receivers.detectors.simulator.schedule import Schedule
 from lima2_receivers.detectors.simulator.timing import Train
-from lima2_receivers.detectors.simulator.transmitter import Transmitter
 
 TRAIN = Train(first=0, count=4, start_ns=0, exposure_ns=10, frame_period_ns=10, per_trigger=4)
 

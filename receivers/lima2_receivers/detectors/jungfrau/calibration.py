@@ -27,6 +27,8 @@ PLAUSIBLE_GAINS = {
 }  # fmt: skip
 HIGHEST_ADC = 0x3FFF
 
+NO_HIGH_GAIN = "there are no maps HG0: take pedestals in high-gain mode, with gains for it"
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -77,7 +79,7 @@ class Calibration:
         if photon_kev is not None and not photon_kev > 0:
             raise ParameterError(f"photon energy {photon_kev} keV: it is positive, or not given for values in keV")
         if high_gain and not self.has_high_gain:
-            raise ParameterError("the calibration has no maps HG0: take pedestals in high-gain mode with gains for it")
+            raise ParameterError(f"calibration: {NO_HIGH_GAIN}")
         gains, pedestals = (self._of_stages(values, high_gain) for values in (self.gains, self.pedestals))
         with np.errstate(divide="ignore", invalid="ignore"):
             factors = (1 / (gains.astype(np.float64) * (photon_kev or 1.0))).astype(np.float32)
@@ -114,37 +116,54 @@ def misfits(
     data_from: datetime | None = None,
     max_age: timedelta | None = None,
     max_bad: float = 0.05,
+    high_gain: bool = False,
 ) -> list[str]:
     """All that speaks against using a calibration, as texts; empty when it fits.
 
-    ``shape``: (modules, rows, columns) of the data; ``module_ids`` as the packets' headers have them; ``data_from``:
-    when the data was (or is) taken: the pedestals must be older, but no more than ``max_age``; ``max_bad``: the
-    largest part of pixels that may be unusable.
+    ``shape``: (modules, rows, columns) of the data; ``max_bad``: the largest part of pixels that may be unusable, in
+    the stages of high-gain mode or the normal ones. The others as for `occasion_misfits`.
     """
-    faults = []
     if calibration.mask.shape != shape:
         return [f"it has maps of {calibration.mask.shape} (modules, rows, columns), the detector has {shape}"]
-    if module_ids is not None and tuple(module_ids) != calibration.module_ids:
-        faults.append(_other_modules(calibration.module_ids, tuple(module_ids)))
-    if data_from is not None:
-        moment = data_from if data_from.tzinfo else data_from.replace(tzinfo=UTC)
-        age = moment - calibration.taken_at
-        if age < timedelta(0):
-            faults.append(f"it was taken {-age} after the data ({calibration.taken_at:%Y-%m-%d %H:%M:%S %Z})")
-        elif max_age is not None and age > max_age:
-            faults.append(f"it is {age} older than the data; at most {max_age} is allowed: take pedestals anew")
+    faults = occasion_misfits(calibration.module_ids, calibration.taken_at, module_ids, data_from, max_age)
     for stage, name in enumerate(STAGES):
-        gains, pedestals = (
-            values[stage][np.isfinite(values[stage])] for values in (calibration.gains, calibration.pedestals)
-        )
+        some = (values[stage, :, ::4, ::4] for values in (calibration.gains, calibration.pedestals))  # enough, and fast
+        gains, pedestals = (values[np.isfinite(values)] for values in some)
         low, high = PLAUSIBLE_GAINS[name]
         if gains.size and not low <= np.median(gains) <= high:
             faults.append(f"the median gain of {name} is {np.median(gains):.4g} ADU/keV; {low} to {high} is plausible")
         if pedestals.size and not 0 < np.median(pedestals) < HIGHEST_ADC:
             faults.append(f"the median pedestal of {name} is {np.median(pedestals):.4g} ADU; the ADC gives 0 to 16383")
-    bad = np.isnan(calibration.stage_maps().factors).any(0).mean()
+    if high_gain and not calibration.has_high_gain:
+        return [*faults, NO_HIGH_GAIN]
+    bad = np.isnan(calibration.stage_maps(high_gain=high_gain).factors).any(0).mean()
     if bad > max_bad:
         faults.append(f"{bad:.1%} of the pixels cannot be used in all stages; at most {max_bad:.1%} is allowed")
+    return faults
+
+
+def occasion_misfits(
+    known_ids: tuple[int, ...],
+    taken_at: datetime,
+    module_ids: Sequence[int] | None = None,
+    data_from: datetime | None = None,
+    max_age: timedelta | None = None,
+) -> list[str]:
+    """What speaks against a calibration of such modules and date, whatever is in its maps.
+
+    ``module_ids`` as the packets' headers have them; ``data_from``: when the data was (or is) taken: the pedestals must
+    be older, but no more than ``max_age``.
+    """
+    faults = []
+    if module_ids is not None and tuple(module_ids) != known_ids:
+        faults.append(_other_modules(known_ids, tuple(module_ids)))
+    if data_from is not None:
+        moment = data_from if data_from.tzinfo else data_from.replace(tzinfo=UTC)
+        age = moment - taken_at
+        if age < timedelta(0):
+            faults.append(f"it was taken {-age} after the data ({taken_at:%Y-%m-%d %H:%M:%S %Z})")
+        elif max_age is not None and age > max_age:
+            faults.append(f"it is {age} older than the data; at most {max_age} is allowed: take pedestals anew")
     return faults
 
 
@@ -155,6 +174,10 @@ def _other_modules(known: tuple[int, ...], present: tuple[int, ...]) -> str:
 
 def require_fit(calibration: Calibration, shape: tuple[int, int, int], source: str = "", **conditions: object) -> None:
     """`ParameterError` that names every misfit (see `misfits`, which takes the conditions)."""
-    faults = misfits(calibration, shape, **conditions)  # type: ignore[arg-type]
+    refuse(misfits(calibration, shape, **conditions), source or calibration.serial)  # type: ignore[arg-type]
+
+
+def refuse(faults: Sequence[str], source: str) -> None:
+    """`ParameterError` that names the calibration and its misfits, if there are any."""
     if faults:
-        raise ParameterError(f"calibration {source or calibration.serial} does not fit: " + "; ".join(faults))
+        raise ParameterError(f"calibration {source} does not fit: " + "; ".join(faults))

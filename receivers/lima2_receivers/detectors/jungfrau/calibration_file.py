@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,24 @@ _UNITS = {"gains": "ADU/keV", "pedestals": "ADU", "noise": "ADU"}
 
 def save_calibration(path: str | Path, calibration: Calibration) -> None:
     """Write a new file, which appears when it is complete; `SavingError` if it exists or cannot be written."""
+    write_new_file(path, "calibration", lambda file: _write(file, calibration))
+
+
+def write_new_file(path: str | Path, what: str, write: Callable[[Any], None]) -> None:
+    """Let ``write`` fill a new HDF5 file, which appears when it is complete; ``what`` it is, for the errors.
+
+    `SavingError` if it exists or cannot be written.
+    """
     path = Path(path)
     temporary = path.with_name(path.name + ".part")
     try:
         with h5py.File(temporary, "w") as file:
-            _write(file, calibration)
+            write(file)
         os.link(temporary, path)  # unlike a rename this fails when the name is taken
     except FileExistsError:
-        raise SavingError(f"{path} exists already; calibrations are kept, so give another name") from None
+        raise SavingError(f"{path} exists already and is kept; give another name for the {what}") from None
     except OSError as error:
-        raise SavingError(f"{path}: the calibration could not be written: {error}") from None
+        raise SavingError(f"{path}: the {what} could not be written: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 

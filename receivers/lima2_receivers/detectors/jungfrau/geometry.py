@@ -10,10 +10,10 @@ from lima2_receivers.kernels.jungfrau_layout import DoublePixels, Flip, Layout
 
 
 class Geometry(Parameters):
-    """Grid and gaps [pixels]; the defaults are a Jungfrau-4M. Module number runs down the rows first."""
+    """Grid and gaps [pixels]; a Jungfrau-4M has 4 rows, 2 columns. Module number runs down the rows first."""
 
-    module_rows: int = Field(4, ge=1, le=16, description="modules on top of each other")
-    module_columns: int = Field(2, ge=1, le=16, description="modules side by side")
+    module_rows: int = Field(1, ge=1, le=16, description="modules on top of each other")
+    module_columns: int = Field(1, ge=1, le=16, description="modules side by side")
     chip_gap: int = Field(2, ge=0, le=16, description="pixels between the chips of a module")
     module_gap_y: int = Field(36, ge=0, le=1024, description="pixels between modules on top of each other")
     module_gap_x: int = Field(8, ge=0, le=1024, description="pixels between modules side by side (some files have 9)")

@@ -46,8 +46,10 @@ HEADER = np.dtype(
 )
 assert HEADER.itemsize == HEADER_BYTES
 
-#: Bits of ``daq_info``: high-gain G0, gain stage forced to G1, to G2.
+#: Bits of ``daq_info``: high-gain G0, gain stage fixed to G1, to G2, switched to G1, to G2 by force.
 DAQ_HIGH_GAIN = 1 << 0
+DAQ_FIX_G1 = 1 << 1
+DAQ_FIX_G2 = 1 << 2
 DAQ_FORCE_G1 = 1 << 12
 DAQ_FORCE_G2 = 1 << 13
 

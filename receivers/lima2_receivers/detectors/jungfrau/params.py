@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from lima2_bliss.contract import ParameterError
+from lima2_bliss.contract import ParameterError, RoundRobin
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters
 from lima2_receivers.detectors.jungfrau.geometry import Geometry
 from lima2_receivers.detectors.jungfrau.packets import packets_per_port
@@ -114,7 +114,7 @@ class SimulatedBeam(Parameters):
 class JungfrauSettings(Parameters):
     """The detector, its receivers, and what becomes of its pixels."""
 
-    geometry: Geometry = Field(default_factory=lambda: Geometry(module_rows=1, module_columns=1))
+    geometry: Geometry = Geometry()
     interfaces: Literal[1, 2] = Field(1, description="network interfaces of each module")
     module_ids: list[int] = Field(
         default_factory=list, max_length=256, description="ids that the modules must have, in order; empty: any"
@@ -198,6 +198,16 @@ def check(parameters: AcquisitionParameters) -> JungfrauParameters:
     if found:
         raise ParameterError("acquisition parameters refused: " + "; ".join(found))
     return parameters
+
+
+def check_block(parameters: JungfrauParameters, dispatch: RoundRobin) -> None:
+    """`ParameterError` when the control, which only has the parameters, sends frames in another way than dispatched."""
+    given = parameters.xfer.block
+    if dispatch.receivers > 1 and parameters.det.wire == "detector" and given != dispatch.block:
+        raise ParameterError(
+            f"xfer.block = {given}: the detector would send {given} frames in a row to each receiver, the accumulation "
+            f"needs {dispatch.block}; leave xfer.block to the client, or set it to {dispatch.block} for all devices"
+        )
 
 
 def check_receivers(receivers: int, block: int) -> None:

@@ -16,7 +16,14 @@ from lima2_receivers.detectors.jungfrau.calibration import (
     Calibration,
     no_maps,
 )
-from lima2_receivers.detectors.jungfrau.packets import DAQ_FORCE_G1, DAQ_FORCE_G2, DAQ_HIGH_GAIN, STAGE_BITS
+from lima2_receivers.detectors.jungfrau.packets import (
+    DAQ_FIX_G1,
+    DAQ_FIX_G2,
+    DAQ_FORCE_G1,
+    DAQ_FORCE_G2,
+    DAQ_HIGH_GAIN,
+    STAGE_BITS,
+)
 from lima2_receivers.kernels.jungfrau_pedestal import add_dark, track
 from lima2_receivers.kernels.jungfrau_types import StageMaps
 
@@ -25,8 +32,8 @@ LONGEST_WINDOW = 4096
 
 
 def stage_of(daq_info: int) -> int:
-    """Which of `STAGES` a dark frame measures: forced to G1, to G2, else G0; high-gain mode or not."""
-    stage = 2 if daq_info & DAQ_FORCE_G2 else 1 if daq_info & DAQ_FORCE_G1 else 0
+    """Which of `STAGES` a dark frame measures: forced or fixed to G1, to G2, else G0; high-gain mode or not."""
+    stage = 2 if daq_info & (DAQ_FORCE_G2 | DAQ_FIX_G2) else 1 if daq_info & (DAQ_FORCE_G1 | DAQ_FIX_G1) else 0
     return stage + 3 if daq_info & DAQ_HIGH_GAIN else stage
 
 
@@ -41,7 +48,10 @@ class PedestalLimits:
 
 
 @dataclass
-class _Sums:
+class StageSums:
+    """What dark frames of one stage add up to, all (modules, rows, columns): ADC values and their squares (int64),
+    ``counts``: frames in which a pixel was in the stage, ``wrong``: in another (uint32); ``frames``: all of them."""
+
     totals: np.ndarray
     squares: np.ndarray
     counts: np.ndarray
@@ -57,7 +67,7 @@ class PedestalTaker:
 
     def __init__(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape
-        self._sums: dict[int, _Sums] = {}
+        self._sums: dict[int, StageSums] = {}
 
     def add(self, stack: np.ndarray, daq_info: int = 0, stage: str | None = None) -> str:
         """Add a frame to the stage that its DAQ info says, or to the given one; returns that stage."""
@@ -67,13 +77,34 @@ class PedestalTaker:
             raise ParameterError(f"dark frame of {stack.dtype} {stack.shape}; contiguous uint16 {self.shape} is needed")
         number = stage_of(daq_info) if stage is None else STAGES.index(stage)
         if number not in self._sums:
-            totals, squares = np.zeros((2, *self.shape), np.int64)
-            counts, wrong = np.zeros((2, *self.shape), np.uint32)
-            self._sums[number] = _Sums(totals, squares, counts, wrong)
+            totals, squares = (np.zeros(self.shape, np.int64) for _ in range(2))
+            counts, wrong = (np.zeros(self.shape, np.uint32) for _ in range(2))
+            self._sums[number] = StageSums(totals, squares, counts, wrong)
         sums = self._sums[number]
         add_dark(stack, STAGE_BITS[number % 3], sums.totals, sums.squares, sums.counts, sums.wrong)
         sums.frames += 1
         return STAGES[number]
+
+    @property
+    def sums(self) -> dict[str, StageSums]:
+        """The sums so far, by stage; they go on being added to."""
+        return {STAGES[number]: sums for number, sums in sorted(self._sums.items())}
+
+    def add_sums(self, stage: str, sums: StageSums) -> None:
+        """Add what another taker has of a stage, exactly; takes the arrays over."""
+        for name, kind in (("totals", "i8"), ("squares", "i8"), ("counts", "u4"), ("wrong", "u4")):
+            values = getattr(sums, name)
+            if values.shape != self.shape or values.dtype != np.dtype(kind):
+                raise ParameterError(
+                    f"sums of {stage}: {name} is {values.dtype} {values.shape}, not {kind} {self.shape}"
+                )
+        mine = self._sums.setdefault(STAGES.index(stage), sums)
+        if mine is sums:
+            return
+        for name in ("totals", "squares", "counts", "wrong"):
+            values = getattr(mine, name)
+            values += getattr(sums, name)
+        mine.frames += sums.frames
 
     @property
     def frames(self) -> dict[str, int]:
@@ -121,7 +152,7 @@ def mean_and_noise(totals: np.ndarray, squares: np.ndarray, counts: np.ndarray) 
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
 
 
-def _bad_pixels(noise: np.ndarray, sums: _Sums, limits: PedestalLimits) -> np.ndarray:
+def _bad_pixels(noise: np.ndarray, sums: StageSums, limits: PedestalLimits) -> np.ndarray:
     mask = np.zeros(noise.shape, np.uint32)
     seen = sums.counts.astype(np.int64) + sums.wrong
     mask[seen < limits.min_frames] |= MASK_DEAD

@@ -13,11 +13,11 @@ from pydantic import Field
 
 from lima2_bliss.contract import AcquisitionError, ParameterError, StateError
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, parse
+from lima2_receivers.detectors.link import Transmitter
 from lima2_receivers.detectors.simulator.messages import EndMessage, LeaseMessage, TrainMessage
 from lima2_receivers.detectors.simulator.params import MAX_EXPO_US, PIXEL_SIZE_M, SimulatorParameters, check
 from lima2_receivers.detectors.simulator.poni import poni_text
 from lima2_receivers.detectors.simulator.timing import ExposurePlan, Train
-from lima2_receivers.detectors.simulator.transmitter import Transmitter
 from lima2_receivers.engine.plugin import ControlContext
 
 log = logging.getLogger(__name__)

@@ -9,58 +9,38 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import Field
 
-from lima2_bliss.contract import ProtocolError
-from lima2_bliss.contract.parameters import Parameters, parse
+from lima2_receivers.detectors.link import LinkMessage, encode, make_decoder
 from lima2_receivers.detectors.simulator.timing import ENDLESS, Train
 
-MAX_MESSAGE_BYTES = 4096
+__all__ = ["EndMessage", "LeaseMessage", "Message", "TrainMessage", "decode", "encode"]
 
 
-class TrainMessage(Parameters):
+class TrainMessage(LinkMessage):
     """Frames to come."""
 
     op: Literal["train"] = "train"
-    uuid: str = Field(max_length=64)
     train: Train
 
 
-class LeaseMessage(Parameters):
+class LeaseMessage(LinkMessage):
     """How far in time exposures are certain."""
 
     op: Literal["lease"] = "lease"
-    uuid: str = Field(max_length=64)
     until_ns: int = Field(ge=0, le=1 << 62)
 
 
-class EndMessage(Parameters):
+class EndMessage(LinkMessage):
     """The cut."""
 
     op: Literal["end"] = "end"
-    uuid: str = Field(max_length=64)
     total: int = Field(ge=0, le=ENDLESS)
 
 
 Message = TrainMessage | LeaseMessage | EndMessage
-_MESSAGES: dict[str, type[Parameters]] = {"train": TrainMessage, "lease": LeaseMessage, "end": EndMessage}
 
-
-def encode(message: Message) -> bytes:
-    """Message as the bytes to send."""
-    return message.model_dump_json().encode()
-
-
-def decode(data: bytes) -> Message:
-    """The message in some bytes; `ProtocolError` or `ParameterError` when there is none."""
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise ProtocolError(f"message of {len(data)} bytes; at most {MAX_MESSAGE_BYTES}")
-    try:
-        content = json.loads(data)
-        model = _MESSAGES[content["op"]]
-    except (ValueError, TypeError, KeyError):
-        raise ProtocolError(f"not a message; known: {', '.join(_MESSAGES)}") from None
-    return parse(model, content, "message")  # type: ignore[return-value]
+#: The message in some bytes; `ProtocolError` or `ParameterError` when there is none.
+decode = make_decoder(TrainMessage, LeaseMessage, EndMessage)

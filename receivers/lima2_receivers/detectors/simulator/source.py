@@ -11,9 +11,10 @@ import numpy as np
 
 from lima2_bliss.contract import AcquisitionError, FrameFlags, FrameInfo, FrameMeta, StateError
 from lima2_bliss.contract.parameters import AcquisitionParameters
+from lima2_receivers.detectors.link import Listener
 from lima2_receivers.detectors.simulator.control import ENDPOINT
 from lima2_receivers.detectors.simulator.generators import Content, describe, slots_of
-from lima2_receivers.detectors.simulator.listener import Listener
+from lima2_receivers.detectors.simulator.messages import decode
 from lima2_receivers.detectors.simulator.params import SimulatorParameters, check
 from lima2_receivers.detectors.simulator.prefetch import Prefetch
 from lima2_receivers.detectors.simulator.schedule import Schedule
@@ -53,7 +54,7 @@ class SimulatorSource:
         prefetch_timeout_s: float = 120.0,
         settle_s: float = 1.5,
     ) -> None:
-        self._listener = Listener(context.bind_address)
+        self._listener = Listener(context.bind_address, decode, Schedule, "simulator")
         self._control_timeout_s = control_timeout_s
         self._stop_grace_s = stop_grace_s
         self._prefetch_timeout_s = prefetch_timeout_s
@@ -82,7 +83,7 @@ class SimulatorSource:
         prefetch = self._prefetched(parameters, content, setup)
         if self._prepared is not None and self._prepared.setup.uuid != setup.uuid:
             self._listener.finish(self._prepared.setup.uuid)
-        schedule = self._listener.schedule(setup.uuid)
+        schedule = self._listener.record(setup.uuid)
         self._prepared = _Acquisition(setup, parameters, content, prefetch, schedule, parameters.det.dropped)
         return content.info
 

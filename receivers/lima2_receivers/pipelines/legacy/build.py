@@ -31,15 +31,15 @@ def build(setup: PipelineSetup) -> PipelineGraph:
     Without any operation on pixels there is no node that makes new ones: the processed frame is the input buffer.
     """
     processing: LegacyParameters = setup.processing
-    warm_up([setup.input.dtype])
+    warm_up([setup.input.dtype], setup.dummy is not None)
     plan = make_plan(setup)
     corrections = load_corrections(setup, plan)
     making = _pixel_nodes(setup, plan, corrections)
-    measuring, streams = measuring_nodes(processing, plan.output.shape, corrections.valid)
+    measuring, streams = measuring_nodes(processing, plan.output.shape, corrections.valid, plan.dummies[3])
     summing: list[Node] = []
     if plan.depth > 1:
         pool = setup.allocate(plan.output, _last_pool_size(processing))
-        summing.append(AccumulationNode(pool, plan.depth))
+        summing.append(AccumulationNode(pool, plan.depth, plan.dummies[2]))
     return PipelineGraph(
         parallel=[*_protection(setup), *making, *([] if summing else measuring)],
         ordered=[*summing, *measuring] if summing else [],
@@ -84,14 +84,14 @@ def _pixel_nodes(setup: PipelineSetup, plan: Plan, corrections: Corrections) -> 
     if plan.correcting:
         pool = setup.allocate(plan.corrected, in_work if plan.needs_geometry else kept)
         if corrections.dark is not None or corrections.gain is not None:
-            nodes.append(CorrectionNode(pool, origin, corrections.dark, corrections.gain))
+            nodes.append(CorrectionNode(pool, origin, corrections.dark, corrections.gain, plan.dummies[0]))
         else:
             assert corrections.masked is not None
             nodes.append(MaskNode(pool, origin, np.ascontiguousarray(~corrections.masked, np.uint8)))
         origin = (0, 0)
     if plan.needs_geometry:
         pool = setup.allocate(plan.image, kept)
-        nodes.append(GeometryNode(pool, origin, plan.transform.binning, plan.placement))
+        nodes.append(GeometryNode(pool, origin, plan.transform.binning, plan.placement, plan.dummies[1]))
     return nodes
 
 
@@ -113,5 +113,7 @@ def _protection(setup: PipelineSetup) -> list[Node]:
     keep = np.ones((1, setup.input.height, setup.input.width), np.uint8)
     if masked is not None:
         keep = np.ascontiguousarray(~masked, np.uint8)
+    if setup.masked is not None:
+        keep = np.ascontiguousarray(keep * ~setup.masked, np.uint8)
     ignore_max, abort = protection.ignore_max_value, protection.abort_on_protection
-    return [CountrateNode(limit, keep, ignore_max, abort, protection.max_countrate)]
+    return [CountrateNode(limit, keep, ignore_max, abort, protection.max_countrate, setup.dummy)]

@@ -12,7 +12,7 @@ from lima2_receivers.engine.plugin import PipelineSetup
 from lima2_receivers.kernels import gain_of, sum_dtype, transform_frame
 from lima2_receivers.kernels.correction import usable
 from lima2_receivers.pipelines.legacy.plan import Plan
-from lima2_receivers.pipelines.maps import load_map, map_version
+from lima2_receivers.pipelines.maps import load_map, map_version, mask_key
 
 #: Sets of maps kept ready for the next prepare.
 KEPT_SETS = 2
@@ -26,7 +26,8 @@ class Corrections:
 
     ``masked`` is True where the mask is not 0, the flat field is not a positive number or the dark is not finite: such
     pixels of the window become 0 and do not count in statistics and profiles. ``valid`` is True for image pixels that
-    measured something: at least one of their binned raw pixels is not masked.
+    measured something: at least one of their binned raw pixels is not masked, and none of them by the detector itself
+    (those keep what the detector gives there, a sum with them has no value).
     """
 
     dark: np.ndarray | None
@@ -49,9 +50,10 @@ def load_corrections(setup: PipelineSetup, plan: Plan) -> Corrections:
     """Read the maps that are enabled; `ParameterError` when one cannot be used. Maps of the last prepares are kept."""
     sources = {name: getattr(setup.processing, name) for name in MAPS}
     versions = tuple(map_version(source.path, name) if source.enabled else None for name, source in sources.items())
-    if not any(versions):
+    if not any(versions) and setup.masked is None:
         return Corrections(None, None, None, None)
-    key = (versions, setup.input.shape, plan.window, plan.corrected.dtype, plan.transform)
+    own = mask_key(setup.masked)
+    key = (versions, setup.input.shape, plan.window, plan.corrected.dtype, plan.transform, own)
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
@@ -85,7 +87,7 @@ def _make(setup: PipelineSetup, plan: Plan) -> Corrections:
     masked = np.logical_or.reduce(np.broadcast_arrays(*masks)) if masks else None
     scaling = flat is not None or (dark is not None and masked is not None)
     gain = gain_of(flat, masked, dtype) if scaling else None
-    return Corrections(dark, gain, masked, None if masked is None else _valid_in_image(masked, plan))
+    return Corrections(dark, gain, masked, _valid(setup, masked, plan))
 
 
 def _add_bad(masks: list[np.ndarray], good: np.ndarray) -> None:
@@ -93,11 +95,21 @@ def _add_bad(masks: list[np.ndarray], good: np.ndarray) -> None:
         masks.append(~good)
 
 
-def _valid_in_image(masked: np.ndarray, plan: Plan) -> np.ndarray:
-    """Image pixels of which at least one binned raw pixel is not masked."""
-    keep = np.ascontiguousarray(~masked, np.uint8)
+def _valid(setup: PipelineSetup, masked: np.ndarray | None, plan: Plan) -> np.ndarray | None:
+    """Image pixels that count; None for all."""
+    valid = None
+    if masked is not None:
+        valid = _binned(~masked, plan) > 0
+    if setup.masked is not None:
+        x, y, columns, rows = plan.window
+        whole = _binned(setup.masked[None, y : y + rows, x : x + columns], plan) == 0
+        valid = whole if valid is None else valid & whole
+    return valid
+
+
+def _binned(flags: np.ndarray, plan: Plan) -> np.ndarray:
+    """How many of the raw pixels of each image pixel are True."""
     bins = plan.transform.binning
-    shape = (len(keep), plan.image.height, plan.image.width)
-    count = np.empty(shape, sum_dtype(keep.dtype, bins[0] * bins[1]))
-    transform_frame(keep, (0, 0), bins, plan.placement, count)
-    return count > 0
+    count = np.empty((len(flags), plan.image.height, plan.image.width), sum_dtype(np.dtype("u1"), bins[0] * bins[1]))
+    transform_frame(np.ascontiguousarray(flags, np.uint8), (0, 0), bins, plan.placement, count)
+    return count

@@ -11,6 +11,7 @@ from lima2_bliss.contract.parameters import LegacyParameters, Rectangle
 from lima2_receivers.engine.plugin import PipelineSetup
 from lima2_receivers.kernels import Placement, corrected_dtype, placement_of, sum_dtype
 from lima2_receivers.kernels.regions import RectangleRoi
+from lima2_receivers.kernels.widening import sum_dummy
 from lima2_receivers.pipelines.measuring import rectangle_roi
 
 
@@ -31,7 +32,8 @@ class Plan:
     """Order of work: dark, flat and mask on the window of the raw frame, binning, flip and rotation, accumulation.
 
     ``window`` is (x, y, width, height) in raw pixels: all that ends up in the image. ``corrected``, ``image`` and
-    ``output`` are the frames after correction, geometry and accumulation.
+    ``output`` are the frames after correction, geometry and accumulation; ``dummies``: what marks integer pixels
+    without a value before these three steps and after the last, None where there are none or they are not a number.
     """
 
     transform: ImageTransform
@@ -42,6 +44,7 @@ class Plan:
     corrected: FrameInfo
     image: FrameInfo
     output: FrameInfo
+    dummies: tuple[float | None, float | None, float | None, float | None] = (None, None, None, None)
 
     @property
     def needs_geometry(self) -> bool:
@@ -70,13 +73,22 @@ def make_plan(setup: PipelineSetup) -> Plan:
     def frames(shape: tuple[int, int], dtype: np.dtype) -> FrameInfo:
         return FrameInfo(raw.nb_channels, *shape, dtype)
 
+    corrected, image, output = first_type, sum_dtype(first_type, pixels), sum_dtype(first_type, pixels * depth)
+    after_correction = None if first_type.kind == "f" else setup.dummy
+    after_geometry = _summed(after_correction, image) if pixels > 1 else after_correction
+    after_sum = _summed(after_geometry, output) if depth > 1 else after_geometry
     return Plan(
         transform=transform,
         placement=placement_of(transform),
         window=window,
         correcting=correcting,
         depth=depth,
-        corrected=frames((window[3], window[2]), first_type),
-        image=frames((height, width), sum_dtype(first_type, pixels)),
-        output=frames((height, width), sum_dtype(first_type, pixels * depth)),
+        corrected=frames((window[3], window[2]), corrected),
+        image=frames((height, width), image),
+        output=frames((height, width), output),
+        dummies=(setup.dummy, after_correction, after_geometry, after_sum),
     )
+
+
+def _summed(dummy: float | None, dtype: np.dtype) -> float | None:
+    return None if dummy is None or dtype.kind == "f" else sum_dummy(dtype)

@@ -15,13 +15,15 @@ class AccumulationNode:
     """Sums ``depth`` frames, and counts the sums anew (``meta.index`` and ``meta.local``).
 
     Frames without pixels are left out: the sum of the others is then flagged `INCOMPLETE`, beside the flags of all its
-    frames; without any pixels the sum is a hole. Frames come in local order; an unfinished sum at the end is dropped.
+    frames; without any pixels the sum is a hole. A pixel that is ``dummy`` (floats: NaN) in one of the frames has no
+    value in the sum. Frames come in local order; an unfinished sum at the end is dropped.
     """
 
     name = "accumulation"
 
-    def __init__(self, pool: BufferPool, depth: int) -> None:
+    def __init__(self, pool: BufferPool, depth: int, dummy: float | None = None) -> None:
         self._pool = pool
+        self._dummy = dummy
         self._depth = depth
         # the last frame is added on the way to the output buffer, so none is held while frames come in
         self._total = np.empty(pool.info.shape, partial_sum_dtype(pool.info.dtype))
@@ -41,7 +43,7 @@ class AccumulationNode:
         last = place == self._depth - 1
         if not last:
             if item.buffer is not None:
-                (add_frame if self._summed else set_sum)(self._total, item.pixels)
+                (add_frame if self._summed else set_sum)(self._total, item.pixels, self._dummy)
                 self._summed += 1
             return None
         missing = self._depth - self._summed - (item.buffer is not None)
@@ -57,6 +59,6 @@ class AccumulationNode:
             return replace_pixels(item, self._pool, lambda out: copy_sum(self._total, out)) if self._summed else item
         frame = item.pixels
         if not self._summed:
-            set_sum(self._total, frame)
+            set_sum(self._total, frame, self._dummy)
             return replace_pixels(item, self._pool, lambda out: copy_sum(self._total, out))
-        return replace_pixels(item, self._pool, lambda out: finish_sum(self._total, frame, out))
+        return replace_pixels(item, self._pool, lambda out: finish_sum(self._total, frame, out, self._dummy))

@@ -11,23 +11,30 @@ from lima2_receivers.pipelines.nodes.new_pixels import replace_pixels
 
 
 class CorrectionNode:
-    """``(raw - dark) * gain`` for the window of the raw frame that is needed; masked pixels (gain 0) become 0."""
+    """``(raw - dark) * gain`` for the window of the raw frame that is needed; masked pixels (gain 0) become 0,
+    ``dummy`` ones not a number."""
 
     name = "correction"
 
     def __init__(
-        self, pool: BufferPool, origin: tuple[int, int], dark: np.ndarray | None, gain: np.ndarray | None
+        self,
+        pool: BufferPool,
+        origin: tuple[int, int],
+        dark: np.ndarray | None,
+        gain: np.ndarray | None,
+        dummy: float | None = None,
     ) -> None:
         self._pool = pool
         self._origin = origin
         self._dark = dark
         self._gain = gain
+        self._dummy = dummy
 
     def process(self, item: FrameItem) -> FrameItem:
         if item.buffer is None:
             return item
-        raw = item.pixels
-        return replace_pixels(item, self._pool, lambda out: correct(raw, self._origin, self._dark, self._gain, out))
+        raw, maps = item.pixels, (self._dark, self._gain)
+        return replace_pixels(item, self._pool, lambda out: correct(raw, self._origin, *maps, out, self._dummy))
 
 
 class MaskNode:

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class CountrateNode:
-    """Refuses frames with an unmasked pixel above ``limit`` counts.
+    """Refuses frames with a pixel above ``limit`` counts that is not masked, and not ``dummy``.
 
     ``abort``: the acquisition ends with an error that names the pixel. Otherwise the frame goes on with its pixels and
     the flag `FAILED`, and the first such frame is logged.
@@ -24,19 +24,26 @@ class CountrateNode:
     name = "countrate protection"
 
     def __init__(
-        self, limit: np.generic, keep: np.ndarray, ignore_max: bool, abort: bool, max_countrate: float
+        self,
+        limit: np.generic,
+        keep: np.ndarray,
+        ignore_max: bool,
+        abort: bool,
+        max_countrate: float,
+        dummy: float | None = None,
     ) -> None:
         self._limit = limit
         self._keep = keep
         self._ignore_max = ignore_max
         self._abort = abort
         self._max_countrate = max_countrate
+        self._dummy = dummy
         self._logged = False
 
     def process(self, item: FrameItem) -> FrameItem:
         if item.buffer is None:
             return item
-        place = first_above(item.pixels, self._limit, self._keep, self._ignore_max)
+        place = first_above(item.pixels, self._limit, self._keep, self._ignore_max, self._dummy)
         if place < 0:
             return item
         channel, y, x = (int(index) for index in np.unravel_index(place, item.pixels.shape))

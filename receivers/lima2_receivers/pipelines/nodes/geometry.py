@@ -9,22 +9,30 @@ from lima2_receivers.pipelines.nodes.new_pixels import replace_pixels
 
 
 class GeometryNode:
-    """Makes the image from the window of the frame that starts at ``origin`` (x, y), in one pass."""
+    """Makes the image from the window of the frame that starts at ``origin`` (x, y), in one pass.
+
+    A binned pixel of which one is ``dummy`` (floats: NaN) has no value.
+    """
 
     name = "geometry"
 
     def __init__(
-        self, pool: BufferPool, origin: tuple[int, int], binning: tuple[int, int], placement: Placement
+        self,
+        pool: BufferPool,
+        origin: tuple[int, int],
+        binning: tuple[int, int],
+        placement: Placement,
+        dummy: float | None = None,
     ) -> None:
         self._pool = pool
         self._origin = origin
         self._binning = binning
         self._placement = placement
+        self._dummy = dummy
 
     def process(self, item: FrameItem) -> FrameItem:
         if item.buffer is None:
             return item
         frame = item.pixels
-        return replace_pixels(
-            item, self._pool, lambda out: transform_frame(frame, self._origin, self._binning, self._placement, out)
-        )
+        way = self._origin, self._binning, self._placement
+        return replace_pixels(item, self._pool, lambda out: transform_frame(frame, *way, out, self._dummy))

@@ -14,12 +14,13 @@ from lima2_receivers.pipelines.nodes.result_rows import result_rows
 
 
 class ProfilesNode:
-    """One row per bin, profile after profile; the pixels of all channels count together, masked ones do not count."""
+    """One row per bin, profile after profile; all channels count together, masked and ``dummy`` pixels do not."""
 
     name = "profiles"
 
-    def __init__(self, profiles: Sequence[Profile]) -> None:
+    def __init__(self, profiles: Sequence[Profile], dummy: float | None = None) -> None:
         self._profiles = profiles
+        self._dummy = dummy
         lengths = tuple(len(profile) for profile in profiles)
         self._nb_bins = sum(lengths)
         self.stream = ResultStream(ROI_PROFILES_STREAM, ROI_PROFILE, self._nb_bins, lengths)
@@ -28,6 +29,6 @@ class ProfilesNode:
         values = None
         if item.buffer is not None:
             pixels = item.pixels
-            values = np.concatenate([profile_statistics(pixels, profile) for profile in self._profiles])
+            values = np.concatenate([profile_statistics(pixels, profile, self._dummy) for profile in self._profiles])
         item.rows[self.stream.name] = result_rows(item.meta, values, self._nb_bins)
         return item

@@ -11,15 +11,16 @@ from lima2_receivers.pipelines.nodes.result_rows import result_rows
 
 
 class StatisticsNode:
-    """One row per ROI and frame; the pixels of all channels count together, masked pixels do not count."""
+    """One row per ROI and frame; the pixels of all channels count together, masked and ``dummy`` ones do not."""
 
     name = "statistics"
 
-    def __init__(self, regions: Regions) -> None:
+    def __init__(self, regions: Regions, dummy: float | None = None) -> None:
         self._regions = regions
+        self._dummy = dummy
         self.stream = ResultStream(ROI_STATISTICS_STREAM, ROI_STATISTICS, len(regions))
 
     def process(self, item: FrameItem) -> FrameItem:
-        values = None if item.buffer is None else region_statistics(item.pixels, self._regions)
+        values = None if item.buffer is None else region_statistics(item.pixels, self._regions, self._dummy)
         item.rows[self.stream.name] = result_rows(item.meta, values, len(self._regions))
         return item

@@ -24,13 +24,13 @@ SPARE_IMAGES = 4
 def build(setup: PipelineSetup) -> PipelineGraph:
     """The nodes of one acquisition, for parameters that passed `check`. The dense frame is the raw one, not a copy."""
     processing: SmxParameters = setup.processing
-    tables = load_tables(processing.fai, setup.input)
+    tables = load_tables(processing.fai, setup.input, setup.masked, setup.dummy)
     if processing.compute.backend in ("auto", "cpu"):
         warm_up_smx(setup.input.dtype)
     finder = make_smx_finder(processing, tables, setup.input.dtype)
     bins = tables.bins
     valid = np.isfinite(bins.radius).reshape(1, *bins.shape)
-    measuring, region_streams = measuring_nodes(processing, setup.input.shape, valid)
+    measuring, region_streams = measuring_nodes(processing, setup.input.shape, valid, setup.dummy)
     outputs = _frame_outputs(setup, tables, finder)
     accumulate = _accumulation(setup, tables, outputs)
     return PipelineGraph(

@@ -26,11 +26,11 @@ def check(setup: PipelineSetup) -> None:
         *roi_faults(processing, (setup.input.height, setup.input.width)),
         *peak_faults(processing.peaks),
         *_saving_faults(processing),
-        *table_faults(processing.fai, setup.input),
+        *table_faults(processing.fai, setup.input, setup.masked, setup.dummy),
     ]
     if faults:
         raise ParameterError(f"parameters refused by the smx pipeline ({len(faults)}): " + "; ".join(faults))
-    load_tables(processing.fai, setup.input)  # keeps them ready, so that prepare is quick
+    load_tables(processing.fai, setup.input, setup.masked, setup.dummy)  # keeps them ready, so that prepare is quick
 
 
 def _image_faults(setup: PipelineSetup) -> Iterator[str]:

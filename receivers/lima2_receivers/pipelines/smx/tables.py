@@ -13,7 +13,7 @@ import numpy as np
 from lima2_bliss.contract import FrameInfo, ParameterError, SparseInfo
 from lima2_bliss.contract.parameters.smx import Fai
 from lima2_receivers.kernels.smx_types import PixelCorrections, RadialBins
-from lima2_receivers.pipelines.maps import map_version
+from lima2_receivers.pipelines.maps import map_version, mask_key
 from lima2_receivers.pipelines.smx.corrections import MAPS, combined, read_maps
 from lima2_receivers.pipelines.smx.geometry import UNIT_LABELS, Geometry, bin_faults, radial_span, range_faults
 from lima2_receivers.pipelines.smx.geometry_arrays import array_geometry, write_arrays
@@ -72,31 +72,39 @@ _lock = threading.Lock()
 _making = threading.Lock()
 
 
-def load_tables(fai: Fai, info: FrameInfo) -> Tables:
+def load_tables(fai: Fai, info: FrameInfo, masked: np.ndarray | None = None, dummy: float | None = None) -> Tables:
     """Tables for raw frames like ``info``; `ParameterError` with all faults. The last ones are kept in memory, and
-    geometries from PONI files also on disk (`geometry_cache`)."""
-    tables, faults = _load(fai, info)
+    geometries from PONI files also on disk (`geometry_cache`).
+
+    ``masked`` (bool, height x width) and ``dummy`` are the detector's own: pixels that never, or in a frame have no
+    value; a dummy of the parameters goes before.
+    """
+    tables, faults = _load(fai, info, masked, dummy)
     if tables is None or faults:
         raise ParameterError(f"parameters of fai refused ({len(faults)}): " + "; ".join(faults))
     return tables
 
 
-def table_faults(fai: Fai, info: FrameInfo) -> list[str]:
+def table_faults(fai: Fai, info: FrameInfo, masked: np.ndarray | None = None, dummy: float | None = None) -> list[str]:
     """One text for each fault of the set-up; none when `load_tables` would succeed."""
-    return _load(fai, info)[1]
+    return _load(fai, info, masked, dummy)[1]
 
 
-def _load(fai: Fai, info: FrameInfo) -> tuple[Tables | None, list[str]]:
+def _load(fai: Fai, info: FrameInfo, masked: np.ndarray | None, dummy: float | None) -> tuple[Tables | None, list[str]]:
+    left_out = (fai.dummy, fai.delta_dummy) if fai.do_dummy else None
+    if left_out is None and dummy is not None and info.dtype.kind != "f":
+        left_out = (dummy, 0.0)
     if info.nb_channels != 1:
         return None, [f"frames of {info.nb_channels} channels: radial bins are for frames of one channel"]
     faults: list[str] = []
     if fai.error_model == "variance" and not fai.variance_path:
         faults.append("fai.error_model = variance needs fai.variance_path; or take poisson, azimuthal or hybrid")
-    key = _key(fai, info)
+    files = _key(fai, info)
+    key = None if files is None else (*files, mask_key(masked), left_out)
     with _making:  # the check and the build of one prepare, or of several receivers in one process
         tables = None if key is None else _remembered(key)
         if tables is None:
-            tables = _make(fai, info, faults)
+            tables = _make(fai, info, masked, left_out, faults)
             if tables is not None and key is not None:
                 _remember(key, tables)
     if tables is not None:
@@ -116,9 +124,17 @@ def _key(fai: Fai, info: FrameInfo) -> tuple | None:
     return tuple(versions), info.shape, tuple(getattr(fai, name) for name in CONTENT)
 
 
-def _make(fai: Fai, info: FrameInfo, faults: list[str]) -> Tables | None:
+def _make(
+    fai: Fai,
+    info: FrameInfo,
+    masked_anyhow: np.ndarray | None,
+    left_out: tuple[float, float] | None,
+    faults: list[str],
+) -> Tables | None:
     before = len(faults)
     maps = read_maps(fai, info, faults)
+    if masked_anyhow is not None:
+        np.logical_or(maps.masked, masked_anyhow.ravel(), out=maps.masked)
     try:
         geometry = _geometry(fai, info, maps.masked)
     except ParameterError as error:
@@ -144,7 +160,7 @@ def _make(fai: Fai, info: FrameInfo, faults: list[str]) -> Tables | None:
         variance=maps.variance,
         normalization=normalization,
         masked=masked if masked.any() else None,
-        dummy=(fai.dummy, fai.delta_dummy) if fai.do_dummy else None,
+        dummy=left_out,
     )
     return Tables(bins, corrections, fai.unit, UNIT_LABELS[fai.unit], radial_span(bins), geometry.description)
 

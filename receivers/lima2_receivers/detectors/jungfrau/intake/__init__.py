@@ -1,7 +1,7 @@
 """UDP intake of Jungfrau: from datagrams to complete module frames in the places of a ring."""
 
 from lima2_receivers.detectors.jungfrau.intake.config import IntakeConfig, ListenerSettings, PortConfig, module_ports
-from lima2_receivers.detectors.jungfrau.intake.counts import Counts, PacketCounts
+from lima2_receivers.detectors.jungfrau.intake.counts import Counts, PacketCounts, PortProgress
 from lima2_receivers.detectors.jungfrau.intake.frames import Arrived, Buffer, Slot, SlotRing, Target
 from lima2_receivers.detectors.jungfrau.intake.receiving import Intake
 from lima2_receivers.detectors.jungfrau.intake.sockets import PortTakenError
@@ -22,6 +22,7 @@ __all__ = [
     "Buffer",
     "Counts",
     "PacketCounts",
+    "PortProgress",
     "Slot",
     "SlotRing",
     "Target",

@@ -72,11 +72,11 @@ class ListenerSettings:
 class IntakeConfig:
     """Which frames an intake expects, on which ports, and how long it waits for what.
 
-    ``stride``: frame numbers from one frame of this receiver to its next (round robin over that many receivers).
-    ``first_number``: number of the detector's first frame of the acquisition; None takes the first that comes.
-    ``phase``: how many frames after ``first_number`` this receiver has its first; None learns it from the first that
-    comes. ``window``: frames open at a time (buffers held). ``max_jump``: frame numbers further ahead (in frames) are
-    foreign.
+    Round robin: ``stride`` receivers get ``block`` frames in a row each, in turn. ``first_number``: number of the
+    detector's first frame of the acquisition; it may be given to `Intake.run` instead, and None takes the first that
+    comes. ``phase``: how many blocks after ``first_number`` this receiver has its first; None learns it from the first
+    frame that comes. Learning needs ``block`` 1 or one receiver. ``window``: frames open at a time (buffers held).
+    ``max_jump``: frame numbers further ahead (in frames) are foreign.
 
     What is waited for: ``timeout_s``: after any packet of a frame (or of a later one), a port with nothing left to
     read. ``reorder_frames`` (less than the window counts): a port that is further ahead is not waited for.
@@ -88,6 +88,7 @@ class IntakeConfig:
     ports: tuple[PortConfig, ...]
     interfaces: int = 1
     stride: int = 1
+    block: int = 1
     first_number: int | None = None
     phase: int | None = None
     incomplete: IncompletePolicy = "drop"
@@ -117,9 +118,24 @@ class IntakeConfig:
         return packets_per_port(self.interfaces)
 
     @property
-    def learns_first(self) -> bool:
-        """Whether the first frame's number comes from the wire."""
-        return self.first_number is None or (self.stride > 1 and self.phase is None)
+    def own_block(self) -> int:
+        """Frames in a row that are this receiver's; with one receiver all are, so that it does not matter."""
+        return self.block if self.stride > 1 else 1
+
+    @property
+    def period(self) -> int:
+        """Frame numbers from one block of this receiver to its next."""
+        return self.stride * self.own_block
+
+    def learns(self, first_number: int | None) -> bool:
+        """Whether the number of the receiver's first frame comes from the wire; `ParameterError` if it cannot."""
+        learned = first_number is None or (self.stride > 1 and self.phase is None)
+        if learned and self.own_block > 1:
+            raise ParameterError(
+                f"{self.stride} receivers get {self.block} frames in a row each: frame numbers cannot be learned from "
+                "the wire then; give the first number and this receiver's phase, have one receiver, or blocks of 1"
+            )
+        return learned
 
     def _port_faults(self) -> list[str]:
         if not self.ports:
@@ -141,9 +157,9 @@ class IntakeConfig:
         first, phase = self.first_number, self.phase
         checks = [
             (self.stride >= 1, f"stride {self.stride}; at least 1"),
+            (self.block >= 1, f"block {self.block}; at least 1"),
             (first is None or first >= 0, f"first_number {first}; at least 0"),
             (phase is None or 0 <= phase < self.stride, f"phase {phase}; 0 to stride - 1 = {self.stride - 1}"),
-            (phase is None or first is not None, "a phase counts from first_number; give that too"),
             (self.incomplete in ("drop", "pass"), f"incomplete {self.incomplete!r}; 'drop' or 'pass'"),
             (2 <= self.window <= 4096, f"window {self.window}; 2 to 4096 frames"),
             (self.reorder_frames >= 0, f"reorder_frames {self.reorder_frames}; at least 0"),

@@ -10,13 +10,14 @@ import numpy as np
 from lima2_receivers.detectors.jungfrau.intake.config import IntakeConfig
 from lima2_receivers.detectors.jungfrau.intake.frames import Arrived, Buffer, Target
 from lima2_receivers.detectors.jungfrau.intake.state import (
+    BLOCK,
     END,
     FIRST,
     FLOOR,
     HIGHEST,
     LIMIT,
     NO_END,
-    STRIDE,
+    PERIOD,
     WANTED,
     Shared,
     port_offset,
@@ -158,8 +159,8 @@ class Coordinator:
             self._target.lost(frame)
 
     def _number(self, seq: int) -> int:
-        first = int(self._control[FIRST])
-        return -1 if first < 0 else first + seq * int(self._control[STRIDE])
+        first, period, block = (int(self._control[name]) for name in (FIRST, PERIOD, BLOCK))
+        return -1 if first < 0 else first + seq // block * period + seq % block
 
     def _hand_over(self, seq: int, status: int) -> None:
         """Give a frame out. Its place is not used again before `open_places`."""

@@ -58,6 +58,18 @@ class PacketCounts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PortProgress:
+    """How far one port is: it ``reached`` so many frames of this receiver; packets that were ``placed``, ``late`` or
+    ``strange`` (foreign or malformed); whether one is ``waiting`` for a place."""
+
+    reached: int
+    placed: int
+    late: int = 0
+    strange: int = 0
+    waiting: bool = False
+
+
 @dataclass(frozen=True)
 class Counts:
     """Of all ports (``packets``) and of each (``ports``); frames given out so far.
@@ -100,7 +112,7 @@ def describe_stranger(header: np.void, counters: np.ndarray, port: PortConfig, p
     text = _REASONS[reason].format(
         **values, port=port, packets=packets, expected_type=DETECTOR_TYPE, expected_version=HEADER_VERSION
     )
-    return f"UDP port {port.port} gets {text} ({int(counters[FOREIGN].sum())} foreign packets so far)"
+    return f"UDP port {port.port} gets {text}"
 
 
 def _reason(values: dict[str, int], port: PortConfig, packets: int) -> int:

@@ -23,9 +23,10 @@ def learn_first(
     config: IntakeConfig,
     shared: Shared,
     owns: Sequence[Own],
+    first_number: int | None,
     ended: Callable[[], bool],
 ) -> int | None:
-    """Frame number of seq 0; None when ``ended`` said so before a packet came.
+    """Frame number of seq 0, at least ``first_number``; None when ``ended`` said so and no packet waits.
 
     The lowest number among the first packets of all ports, so that no port's first frame is cut off; once one port
     has sent, the others are waited for ``settle_s`` at most. Strange packets are taken out and counted.
@@ -33,24 +34,25 @@ def learn_first(
     numbers: dict[int, int] = {}
     deadline = float("inf")
     while len(numbers) < len(sockets) and time.monotonic() < deadline:
-        if ended():
-            return None
+        over = ended()
         unknown = [port for port in range(len(sockets)) if port not in numbers]
-        wait = max(min(STEP_S, deadline - time.monotonic()), 0.0)
+        wait = 0.0 if over else max(min(STEP_S, deadline - time.monotonic()), 0.0)
         select.select([sockets[port] for port in unknown], [], [], wait)
         for port in unknown:
-            number = _peek(sockets[port], port, config, shared, owns[port])
+            number = _peek(sockets[port], port, config, shared, owns[port], first_number or 0)
             if number is not None:
                 numbers[port] = number
                 deadline = min(deadline, time.monotonic() + config.settle_s)
+        if over and not numbers:
+            return None
     lowest = min(numbers.values())
-    if config.first_number is None:
+    if first_number is None:
         return lowest
-    return config.first_number + (lowest - config.first_number) % config.stride
+    return first_number + (lowest - first_number) % config.period
 
 
-def _peek(each: socket.socket, port: int, config: IntakeConfig, shared: Shared, mine: Own) -> int | None:
-    """Frame number of the first good packet that waits in a socket."""
+def _peek(each: socket.socket, port: int, config: IntakeConfig, shared: Shared, mine: Own, least: int) -> int | None:
+    """Frame number, ``least`` or more, of the first good packet that waits in a socket."""
     room = bytearray(HEADER_BYTES)
     header = np.frombuffer(room, HEADER)
     counters = shared.counters[port]
@@ -61,7 +63,7 @@ def _peek(each: socket.socket, port: int, config: IntakeConfig, shared: Shared, 
             return None
         number = int(header[0]["frame_number"])
         strange = MALFORMED if length != DATAGRAM_BYTES else judge(header[0], mine.expected, config.packets)
-        if not strange and number >= (config.first_number or 0):
+        if not strange and number >= least:
             return number
         each.recv_into(room)
         counters[RECEIVED] += 1

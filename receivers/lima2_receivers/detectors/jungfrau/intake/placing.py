@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lima2_receivers.detectors.jungfrau.intake.state import (
+    BLOCK,
     CANDIDATE,
     CURSOR_PLACE,
     CURSOR_SEQ,
@@ -34,9 +35,9 @@ from lima2_receivers.detectors.jungfrau.intake.state import (
     NOTED,
     NOTED_SEQ,
     PENDING,
+    PERIOD,
     PLACED,
     RECEIVED,
-    STRIDE,
     TOUCHED_FIRST,
     TOUCHED_LAST,
     Own,
@@ -77,8 +78,10 @@ def sequence(number: np.uint64, control: np.ndarray) -> int:
     distance = np.int64(number) - control[FIRST]
     if distance < 0:
         return -1 if np.int64(number) >= 0 else -2
-    seq = distance // control[STRIDE]
-    if seq * control[STRIDE] != distance or seq >= control[END] or seq - control[FLOOR] > control[MAX_JUMP]:
+    turn = distance // control[PERIOD]
+    within = distance - turn * control[PERIOD]
+    seq = turn * control[BLOCK] + within
+    if within >= control[BLOCK] or seq >= control[END] or seq - control[FLOOR] > control[MAX_JUMP]:
         return -2
     return seq
 

@@ -12,7 +12,7 @@ import numpy as np
 from lima2_bliss.contract import AcquisitionError, DeviceTimeoutError, StateError
 from lima2_receivers.detectors.jungfrau.intake.config import IntakeConfig
 from lima2_receivers.detectors.jungfrau.intake.coordinator import Coordinator
-from lima2_receivers.detectors.jungfrau.intake.counts import Counts, PacketCounts, describe_stranger
+from lima2_receivers.detectors.jungfrau.intake.counts import Counts, PacketCounts, PortProgress, describe_stranger
 from lima2_receivers.detectors.jungfrau.intake.frames import Target
 from lima2_receivers.detectors.jungfrau.intake.learning import learn_first
 from lima2_receivers.detectors.jungfrau.intake.listening import listen
@@ -21,8 +21,15 @@ from lima2_receivers.detectors.jungfrau.intake.state import (
     EMPTY_NS,
     END,
     FIRST,
+    FOREIGN,
+    HIGHEST,
     LAST_NS,
+    LATE,
+    MALFORMED,
+    NO_END,
+    PLACED,
     STOP,
+    WANTED,
     make_own,
     make_shared,
     port_offset,
@@ -54,6 +61,7 @@ class Intake:
         self._owns = [make_own(config, port) for port in range(len(config.ports))]
         self._stop_ns = 0
         self._stop_frames: int | None = None
+        self._deadline_ns = NO_END
         self._failures: list[BaseException] = []
         self._threads: list[threading.Thread] = []
         self._life = threading.Lock()  # guards the two next, and the eventfd against a close
@@ -74,11 +82,14 @@ class Intake:
         """Size of the socket buffers as granted [bytes]."""
         return tuple(granted_buffer(each) for each in self._sockets)
 
-    def run(self, target: Target, frames: int | None = None) -> Counts:
+    def run(self, target: Target, frames: int | None = None, first_number: int | None = None) -> Counts:
         """Give frames to ``target`` until ``frames`` were given out (None: no end) or `stop`; blocking, once.
 
-        Errors: `AcquisitionError` when a socket fails, and whatever ``target`` raises.
+        ``first_number``: instead of that of the configuration, if it became known since. Errors: `AcquisitionError`
+        when a socket fails, `ParameterError` when the first number cannot be learned, and what ``target`` raises.
         """
+        first_number = self.config.first_number if first_number is None else first_number
+        learns = self.config.learns(first_number)
         with self._life:
             if self._closed or self._began:
                 raise StateError("an intake runs once; make a new one for each acquisition")
@@ -89,35 +100,42 @@ class Intake:
         if frames is not None:
             control[END] = frames
         try:
-            if self._begin():
+            if self._begin(learns, first_number):
                 coordinator.open_places()  # before a packet asks for one
                 self._start_listeners()
                 self._coordinate(coordinator)
             self._end_listeners()
             self._raise_failure()
-            at_least = self._stop_frames if self._stop_frames is not None else 0
-            coordinator.flush(at_least)
+            coordinator.flush(self._stop_frames or 0)
         finally:
             self._end_listeners()
             coordinator.release()
             self._ended.set()
         return self.counts()
 
-    def stop(self, frames: int | None = None) -> None:
-        """End `run` within `IntakeConfig.grace_s`, from any thread.
+    def stop(self, frames: int | None = None, within_s: float | None = None) -> None:
+        """End `run`, from any thread; a later call can only make it end sooner.
 
-        ``frames``: how many frames this receiver has up to the cut; those still due are waited for, then reported
-        incomplete or lost, and later ones are thrown away. None: the cut is after the last frame seen.
+        ``frames``: how many frames this receiver has up to the cut; those still due are waited for until all ports
+        have been silent `IntakeConfig.grace_s` after this call, then reported incomplete or lost, and later ones are
+        thrown away. None: the cut is after the last frame seen, and it ends within the grace. ``within_s``: it ends
+        in that time, whatever still comes.
         """
-        self._stop_frames = frames
-        self._stop_ns = self._stop_ns or time.monotonic_ns()
+        now = time.monotonic_ns()
+        if frames is not None:
+            self._stop_frames = frames if self._stop_frames is None else min(frames, self._stop_frames)
+        elif self._stop_frames is None:
+            within_s = self.config.grace_s if within_s is None else within_s
+        if within_s is not None:
+            self._deadline_ns = min(self._deadline_ns, now + round(within_s * 1e9))
+        self._stop_ns = self._stop_ns or now
         with self._life:
             if not self._closed:
                 os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Stop, and give the ports back; harmless twice. `DeviceTimeoutError` when `run` does not return."""
-        self.stop()
+        self.stop(within_s=self.config.grace_s)
         with self._life:
             if self._closed:
                 return
@@ -135,15 +153,12 @@ class Intake:
         """What was counted so far; from any thread, also after `close`."""
         if self._final is not None:
             return self._final
-        shared, config, given = self._shared, self.config, self._coordinator
+        shared, given = self._shared, self._coordinator
         dropped = [kernel_drops(each) for each in self._sockets]
         counters, now = shared.counters.copy(), time.monotonic_ns()
         each_port = [PacketCounts.of(row, lost) for row, lost in zip(counters, dropped, strict=True)]
         last = shared.progress[:, LAST_NS].tolist()
-        strangers = (
-            describe_stranger(shared.strangers[port], counters[port], config.ports[port], config.packets)
-            for port in range(len(config.ports))
-        )
+        strangers = map(self.stranger, range(len(self.config.ports)))
         return Counts(
             packets=PacketCounts.of(counters.sum(axis=0), sum(dropped)),
             ports=tuple(each_port),
@@ -156,21 +171,41 @@ class Intake:
             strangers=tuple(text for text in strangers if text),
         )
 
+    def progress(self) -> tuple[PortProgress, ...]:
+        """How far each port is; cheap, from any thread."""
+        return tuple(
+            PortProgress(
+                reached=int(max(progress[HIGHEST], progress[WANTED])) + 1,
+                placed=int(counters[PLACED]),
+                late=int(counters[LATE]),
+                strange=int(counters[FOREIGN].sum() + counters[MALFORMED]),
+                waiting=bool(progress[WANTED] >= 0),
+            )
+            for progress, counters in zip(self._shared.progress, self._shared.counters, strict=True)
+        )
+
+    def stranger(self, port: int) -> str:
+        """What the last foreign packet on port number ``port`` was; empty when there was none."""
+        shared, config = self._shared, self.config
+        return describe_stranger(shared.strangers[port], shared.counters[port], config.ports[port], config.packets)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _begin(self) -> bool:
-        """Know the first frame number; False when it was stopped before one came."""
+    def _begin(self, learns: bool, first_number: int | None) -> bool:
+        """Know the number of this receiver's first frame; False when it was stopped before one came."""
         config = self.config
         first: int | None
-        if config.learns_first:
+        if learns:
             self._shared.control[FIRST] = -1
-            first = learn_first(self._sockets, config, self._shared, self._owns, lambda: self._stop_ns > 0)
+            first = learn_first(
+                self._sockets, config, self._shared, self._owns, first_number, lambda: self._stop_ns > 0
+            )  # fmt: skip
         else:
-            first = (config.first_number or 0) + (config.phase or 0)
+            first = (first_number or 0) + (config.phase or 0) * config.own_block
         if first is not None:
             self._shared.control[FIRST] = first
         return first is not None
@@ -224,6 +259,8 @@ class Intake:
 
     def _stopped(self, busy: bool) -> bool:
         """Whether nothing more is to be waited for after a stop."""
-        waited_s = (time.monotonic_ns() - self._stop_ns) / 1e9
-        drained = bool((self._shared.progress[:, EMPTY_NS] > self._stop_ns).all())
-        return waited_s > self.config.grace_s or (self._stop_frames is None and drained and not busy)
+        empty_ns = self._shared.progress[:, EMPTY_NS]
+        if time.monotonic_ns() >= self._deadline_ns:
+            return True
+        grace_ns = 0 if self._stop_frames is None else round(self.config.grace_s * 1e9)
+        return not busy and bool((empty_ns > self._stop_ns + grace_ns).all())

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import psutil
 
-from lima2_bliss.contract import ConnectionLostError, ParameterError
-from lima2_receivers.detectors.jungfrau.intake.config import IntakeConfig, ListenerSettings, PortConfig
+from lima2_bliss.contract import ConnectionLostError, Lima2Error, ParameterError
+from lima2_receivers.detectors.jungfrau.intake.config import IntakeConfig, ListenerSettings
 from lima2_receivers.detectors.jungfrau.packets import DATAGRAM_BYTES
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def open_sockets(config: IntakeConfig) -> tuple[list[socket.socket], list[str]]:
     warnings: list[str] = []
     try:
         for port in config.ports:
-            opened.append(_bind(port))
+            opened.append(open_port(port.address, port.port))
             warnings += _set_options(opened[-1], config.listeners)
     except BaseException:
         close_sockets(opened)
@@ -59,33 +59,38 @@ def granted_buffer(each: socket.socket) -> int:
     return each.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
 
 
-def _bind(port: PortConfig) -> socket.socket:
+def open_port(address: str, port: int) -> socket.socket:
+    """A bound, non-blocking UDP socket. `PortTakenError`, or an error that says what is wrong with the address."""
     each = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         each.setblocking(False)
-        each.bind((port.address, port.port))
+        each.bind((address, port))
     except OSError as error:
         each.close()
-        where = f"{port.address}:{port.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise PortTakenError(
-                f"UDP port {where} is taken{_holder(port.port)}; end that process or give this receiver other ports "
-                f"(who has it: ss -ulpn 'sport = :{port.port}')",
-                port=port.port,
-            ) from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise ParameterError(
-                f"UDP port {where} cannot be opened: this host has no interface with address {port.address}; "
-                "`ip -brief address` lists those it has",
-                port=port.port,
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise ParameterError(
-                f"UDP port {where} cannot be opened by this user: ports below 1024 are privileged; give higher ones",
-                port=port.port,
-            ) from error
-        raise ConnectionLostError(f"UDP port {where} cannot be opened: {error}", port=port.port) from error
+        raise _refusal(error, address, port) from error
     return each
+
+
+def _refusal(error: OSError, address: str, port: int) -> Lima2Error:
+    where = f"{address}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return PortTakenError(
+            f"UDP port {where} is taken{_holder(port)}; end that process or give this receiver other ports "
+            f"(who has it: ss -ulpn 'sport = :{port}')",
+            port=port,
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return ParameterError(
+            f"UDP port {where} cannot be opened: this host has no interface with address {address}; "
+            "`ip -brief address` lists those it has",
+            port=port,
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ParameterError(
+            f"UDP port {where} cannot be opened by this user: ports below 1024 are privileged; give higher ones",
+            port=port,
+        )
+    return ConnectionLostError(f"UDP port {where} cannot be opened: {error}", port=port)
 
 
 def _holder(port: int) -> str:

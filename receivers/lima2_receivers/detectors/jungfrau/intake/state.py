@@ -24,8 +24,9 @@ from lima2_receivers.detectors.jungfrau.packets import (
 
 MODULE_BYTES = MODULE_ROWS * MODULE_COLUMNS * 2
 
-#: ``control``: STOP ends the listeners; END is the number of frames of the acquisition (NO_END: open).
-STOP, FLOOR, LIMIT, FIRST, STRIDE, END, MAX_JUMP, NB_CONTROL = range(8)
+#: ``control``: STOP ends the listeners; END is the number of frames of the acquisition (NO_END: open). FIRST is the
+#: frame number of seq 0: of every PERIOD numbers from there on, the first BLOCK are this receiver's.
+STOP, FLOOR, LIMIT, FIRST, PERIOD, BLOCK, END, MAX_JUMP, NB_CONTROL = range(9)
 NO_END = 1 << 62
 
 #: ``progress`` per port: floor that it goes by; highest seq placed; seq of a packet that waits for its place (-1:
@@ -96,7 +97,8 @@ def make_shared(config: IntakeConfig) -> Shared:
     """State of an intake that has nothing open."""
     ports, window = len(config.ports), config.window
     control = np.zeros(NB_CONTROL, "i8")
-    control[STRIDE], control[END], control[MAX_JUMP] = config.stride, NO_END, config.max_jump
+    control[PERIOD], control[BLOCK] = config.period, config.own_block
+    control[END], control[MAX_JUMP] = NO_END, config.max_jump
     progress = np.zeros((ports, NB_PROGRESS), "i8")
     progress[:, [HIGHEST, WANTED]] = -1
     return Shared(

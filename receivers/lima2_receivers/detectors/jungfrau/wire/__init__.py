@@ -21,6 +21,7 @@ from lima2_receivers.detectors.jungfrau.wire.pixels import (
     read_stamps,
     typical_sensor,
 )
+from lima2_receivers.detectors.jungfrau.wire.raw_replay import Playing, RawReplayReport, replay_raw
 from lima2_receivers.detectors.jungfrau.wire.replay import Recording, ReplayReport, load_recording, replay
 from lima2_receivers.detectors.jungfrau.wire.report import COUNTS, EVENT, EXTRA, MISSING, Fate, Report
 from lima2_receivers.detectors.jungfrau.wire.sender import Method
@@ -60,8 +61,11 @@ __all__ = [
     "PacketAddress",
     "Report",
     # recordings
+    "Playing",
+    "RawReplayReport",
     "Recording",
     "ReplayReport",
     "load_recording",
     "replay",
+    "replay_raw",
 ]

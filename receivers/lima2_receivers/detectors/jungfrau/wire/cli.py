@@ -17,6 +17,7 @@ import numpy as np
 from lima2_bliss.contract import DeviceTimeoutError, Lima2Error, ParameterError
 from lima2_bliss.contract.parameters import parse
 from lima2_receivers.detectors.jungfrau.packets import FIRST_FRAME_NUMBER
+from lima2_receivers.detectors.jungfrau.raw_file import RawFile
 from lima2_receivers.detectors.jungfrau.wire.content import (
     PHOTON_KEV,
     Content,
@@ -29,6 +30,7 @@ from lima2_receivers.detectors.jungfrau.wire.content import (
 from lima2_receivers.detectors.jungfrau.wire.faults import Faults
 from lima2_receivers.detectors.jungfrau.wire.layout import Order, WireLayout, parse_addresses
 from lima2_receivers.detectors.jungfrau.wire.pixels import typical_sensor
+from lima2_receivers.detectors.jungfrau.wire.raw_replay import Playing, replay_raw
 from lima2_receivers.detectors.jungfrau.wire.replay import load_recording, replay
 from lima2_receivers.detectors.jungfrau.wire.sender import Method
 from lima2_receivers.detectors.jungfrau.wire.simulator import WireSimulator
@@ -42,6 +44,7 @@ to consecutive receivers:
   lima2-jungfrau-sim --to 127.0.0.1:50001+ --frames 1000 --rate 500
   lima2-jungfrau-sim --modules 2x4 --interfaces 2 --to hostA:50001+ --to hostB:50001+ --pattern bragg
   lima2-jungfrau-sim --to 127.0.0.1:50001,127.0.0.1:50002 --replay recorded.json
+  lima2-jungfrau-sim --to 127.0.0.1:50001+ --replay scan_raw_frame_master.h5 --rate 500 --repeat 10
 """
 
 #: How often it is looked whether a signal came [s].
@@ -76,7 +79,7 @@ def _parser() -> OneLineParser:
         "--to", metavar="ADDRESSES", action="append", required=True,
         help="where the ports send to, module by module: HOST:PORT,HOST:PORT,... or HOST:PORT+ to count up",
     )  # fmt: skip
-    add("--frames", metavar="N", type=_count, default=0, help="how many; default: until SIGINT or SIGTERM")
+    add("--frames", metavar="N", type=_count, default=0, help="how many; default: until SIGINT or SIGTERM, or all")
     add("--rate", metavar="HZ", type=float, help="frames per second; default: flat out, or the times of the recording")
     add("--modules", metavar="XxY", default="1x1", help="grid of modules, e.g. 2x4; default: %(default)s")
     add("--module-ids", metavar="ID,ID,...", default="", help="ids of the modules; default: 1234, 1235, ...")
@@ -94,11 +97,20 @@ def _parser() -> OneLineParser:
     add("--stage", type=int, choices=(0, 1, 2), help="stay in this gain stage; default: switch by the charge")
     add("--stamp", action="store_true", help="the first four pixels of each packet become its frame number")
     add("--exposure", metavar="S", type=float, default=10e-6, help="in the headers; default: %(default)s")
-    add("--first-frame", metavar="N", type=int, default=FIRST_FRAME_NUMBER, help="its number; default: %(default)s")
+    add(
+        "--first-frame", metavar="N", type=_count,
+        help="its number; default: 1, or the recorded numbers. In a replay frames are then numbered one by one, and "
+        "those that no packet came of are left out",
+    )  # fmt: skip
     add("--first-destination", metavar="N", type=int, default=0, help="receiver of the first frame, from 0")
     add("--faults", metavar="JSON", help="faults to inject, as JSON or @FILE; see the reference")
     add("--method", choices=get_args(Method), default="auto", help="how to send; default: %(default)s")
-    add("--replay", metavar="FILE", help="play this recording: .json, .bin or .bin.xz, with its .index.npy")
+    add(
+        "--replay", metavar="FILE",
+        help="play this file: raw frames (.h5), or a recording: .json, .bin or .bin.xz, with its .index.npy",
+    )  # fmt: skip
+    add("--from-frame", metavar="N", type=_count, default=0, help="of raw frames: begin at this place of the file")
+    add("--repeat", metavar="N", type=_count, default=1, help="of raw frames: play them so often, numbers going on")
     add("--json", action="store_true", help="print the report as JSON")
     return parser
 
@@ -129,7 +141,7 @@ def _simulate(given: argparse.Namespace, stopped: threading.Event) -> dict[str, 
         faults=faults,
         method=given.method,
         exposure_s=given.exposure,
-        next_frame_number=given.first_frame,
+        next_frame_number=FIRST_FRAME_NUMBER if given.first_frame is None else given.first_frame,
     ) as simulator:
         simulator.start(given.frames, given.rate or 0.0, first_destination=given.first_destination)
         while not stopped.is_set():
@@ -141,11 +153,33 @@ def _simulate(given: argparse.Namespace, stopped: threading.Event) -> dict[str, 
 
 
 def _replay(given: argparse.Namespace, stopped: threading.Event) -> dict[str, Any]:
+    if given.replay.endswith((".h5", ".hdf5")):
+        return _replay_raw(given, stopped)
+    refused = [name for name in ("frames", "from_frame", "repeat", "first_frame") if getattr(given, name) != _ALL[name]]
+    if refused:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
+        raise ParameterError(f"{options}: only for raw frames (.h5); a recording of datagrams is played as it is, once")
     recording = load_recording(given.replay)
     ports = len(recording.ports)
     addresses = [parse_addresses(text, ports) for text in given.to]
     flat = [address for receiver in addresses for address in receiver]
     return replay(recording, flat, given.rate, method=given.method, stopped=stopped.is_set).to_dict()
+
+
+def _replay_raw(given: argparse.Namespace, stopped: threading.Event) -> dict[str, Any]:
+    playing = Playing(
+        first=given.from_frame,
+        frames=given.frames,
+        repeat=given.repeat,
+        rate_hz=given.rate,
+        order=given.order,
+        first_number=given.first_frame,
+        first_destination=given.first_destination,
+        method=given.method,
+    )
+    with RawFile(given.replay) as raw:
+        destinations = [parse_addresses(text, raw.ports) for text in given.to]
+        return replay_raw(raw, destinations, playing, stopped=stopped.is_set).to_dict()
 
 
 def _layout(given: argparse.Namespace) -> WireLayout:
@@ -202,6 +236,8 @@ def _table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+#: Options that play all of a file, once, as it is.
+_ALL = {"frames": 0, "from_frame": 0, "repeat": 1, "first_frame": None}
 _PLACES = ("receiver", "module", "interface", "port")
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -29,7 +29,8 @@ class WireSimulator:
 
     ``destinations[receiver][port]`` is (host, UDP port); consecutive frames go to consecutive receivers. ``content``
     is what the frames show; default: the pattern of PSI's virtual detector. ``max_behind_s``: how much delay is made up
-    for by sending faster. Errors of sending are raised by `wait` and `stop`.
+    for by sending faster. Errors of sending are raised by `wait` and `stop`; ``on_end`` is called after the last frame,
+    from the thread that sends.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class WireSimulator:
         exposure_s: float = 10e-6,
         max_behind_s: float = 0.1,
         next_frame_number: int = FIRST_FRAME_NUMBER,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._layout = layout
         self._content = content or pattern_content(layout)
@@ -57,6 +59,8 @@ class WireSimulator:
         self._faults = faults or Faults()
         self._exposure_s, self._max_behind_s = exposure_s, max_behind_s
         self._next = next_frame_number
+        self._on_end = on_end
+        self._delay_s = 0.0
         self._changed = threading.Condition()
         self._stopping = self._closed = False
         self._allowed: int | None = 0  # frames that triggers allow; None for all
@@ -86,14 +90,16 @@ class WireSimulator:
         frames_per_trigger: int = 0,
         first_destination: int = 0,
         first_frame_number: int | None = None,
+        delay_s: float = 0.0,
     ) -> None:
         """Begin to send ``frames`` (0: until `stop`) at ``rate_hz`` (0: flat out); returns at once.
 
-        With ``frames_per_trigger`` each `trigger` gives that many. The first frame goes to receiver
-        ``first_destination``. Frame numbers go on from the acquisition before, unless one is given.
+        With ``frames_per_trigger`` each `trigger` gives that many. The first frame is sent ``delay_s`` after the start,
+        or after its trigger: the time of an exposure. It goes to receiver ``first_destination``. Frame numbers go on
+        from the acquisition before, unless one is given.
         """
-        if frames < 0 or rate_hz < 0 or frames_per_trigger < 0:
-            raise ParameterError("frames, rate_hz and frames_per_trigger must not be negative")
+        if min(frames, rate_hz, frames_per_trigger, delay_s) < 0:
+            raise ParameterError("frames, rate_hz, frames_per_trigger and delay_s must not be negative")
         if not 0 <= first_destination < len(self._destinations):
             raise ParameterError(
                 f"first_destination = {first_destination}: there are {len(self._destinations)}, from 0"
@@ -106,6 +112,7 @@ class WireSimulator:
         self._reset(1 / rate_hz if rate_hz else 0.0)
         self._frames_per_trigger = frames_per_trigger
         self._allowed = 0 if frames_per_trigger else None
+        self._delay_s = delay_s
         self._stopping, self._error = False, None
         self._first_destination = first_destination
         self._trains = self._new_trains(self._sender.segments)
@@ -176,6 +183,16 @@ class WireSimulator:
         return self._index
 
     @property
+    def ended(self) -> bool:
+        """Whether the acquisition that was started is over; `wait` and `stop` tell how."""
+        return bool(self._ended_s)
+
+    @property
+    def frames_due(self) -> int:
+        """Frames that triggers gave and that are not sent yet."""
+        return 0 if self._allowed is None else max(self._allowed - self._index, 0)
+
+    @property
     def next_frame_number(self) -> int:
         """Number of the next frame."""
         return self._next
@@ -210,6 +227,7 @@ class WireSimulator:
             with self._changed:
                 self._ended_s = time.monotonic()
                 self._changed.notify_all()
+            self._on_end()
 
     def _rest(self) -> Iterator[MessageTable]:
         with self._changed:
@@ -220,10 +238,10 @@ class WireSimulator:
         with self._changed:
             while not self._stopping and self._allowed is not None and self._index >= self._allowed:
                 self._changed.wait()
-                self._pace.begin(time.monotonic())
+                self._pace.begin(time.monotonic() + self._delay_s)
             if not self._began_s:
                 self._began_s = time.monotonic()
-                self._pace.begin(self._began_s)
+                self._pace.begin(self._began_s + self._delay_s)
             while not self._stopping and (wait_s := self._pace.wait_s(time.monotonic())) > 0:
                 self._changed.wait(wait_s)
             return not self._stopping

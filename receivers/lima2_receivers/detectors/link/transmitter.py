@@ -1,4 +1,4 @@
-"""The voice of the simulated detector's control: the same messages to every receiver, in order."""
+"""The voice of a detector's control: the same messages to every receiver, in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import zmq
 
 from lima2_bliss.contract import AcquisitionError, ParameterError
-from lima2_receivers.detectors.simulator.messages import Message, encode
+from lima2_receivers.detectors.link.coding import LinkMessage, encode
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Transmitter:
             raise ParameterError(f"receiver's source endpoint {endpoint!r} is not an address: {error}") from error
         return opened
 
-    def send(self, message: Message) -> None:
+    def send(self, message: LinkMessage) -> None:
         """Send to all. `AcquisitionError` names the receivers that have not taken messages for long."""
         data = encode(message)
         full = []

@@ -1,0 +1,162 @@
+"""One Jungfrau module, whole way: packets over UDP, correction to photons, SMX, sparse files, streams; 0.5 Mpx.
+
+The detector is the wire simulator in its control process; it shares the cores with everything else. ``frames_per_s`` is
+the highest rate at which no packet and no frame was lost over ``--seconds``; rates are tried by bisection with short
+series first. ``--soak`` SECONDS runs at 80 % of it for so long, and looks at memory and counts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from _harness import arguments, copy_gb_per_s, cpu_seconds, receiver_rss_mb, report, run_session, running_stack
+
+FRAME_BYTES = 512 * 1024 * 2
+PACKETS = 128
+
+SETUP = """
+from pathlib import Path
+from bliss.scanning.chain import AcquisitionChain
+from bliss.scanning.scan import Scan
+
+det = static.get_config().get("jungfrau")
+det.reset_settings()
+work = Path(SCAN_SAVING.base_path) / "jungfrau_bench"
+work.mkdir(exist_ok=True)
+calibration = work / "calibration.h5"
+beam = {"pattern": "bragg", "images": 20, "hit_rate": 0.3, "background": 2.0}
+det.detector.update({f"beam.{name}": value for name, value in beam.items()})
+if not calibration.exists():
+    det.command("simulated_calibration", {"path": str(calibration), "what": "calibration"})
+det.detector.update({
+    "correction.calibration": str(calibration), "correction.output": "float32", "correction.unit": "photons",
+})
+size = det.command("image_shape", None)
+poni = work / "module.poni"
+poni.write_text("\\n".join([
+    "poni_version: 2.1", "Detector: Detector",
+    'Detector_config: {"pixel1": 7.5e-05, "pixel2": 7.5e-05, "orientation": 3, "max_shape": [%d, %d]}'
+    % (size["y"], size["x"]),
+    "Distance: 0.1", "Poni1: %r" % (size["y"] / 2 * 75e-6), "Poni2: %r" % (size["x"] / 2 * 75e-6),
+    "Rot1: 0", "Rot2: 0", "Rot3: 0", "Wavelength: 1e-10", "",
+]))
+det.processing.update({"pipeline": "smx", "nb_fifo_frames": 200, "nb_frames_buffer": 20})
+det.smx.update({"poni": str(poni), "save_dense": "none", "save_accumulated": False, "threads_per_frame": 1})
+det.saving.frames_per_file = 2000
+
+def series(rate_hz, seconds, name="series"):
+    frames = max(int(rate_hz * seconds), 20)
+    params = {"acq_expo_time": 1e-5, "acq_nb_frames": frames, "acq_trigger_mode": "internal",
+              "latency_time": 1 / rate_hz - 1e-5}
+    master = det.get_acquisition_object(params, None, {})
+    for counter in [*det.counter_groups.default, *det.counter_groups.status]:
+        master.add_counter(counter)
+    chain = AcquisitionChain()
+    chain.add(master)
+    scan = Scan(chain, name=name)
+    begin = time.time()
+    scan.run()
+    wall_s = time.time() - begin
+    status = det.last_outcome.status
+    packets = {}
+    for receiver in status.receivers:
+        for key, count in receiver.intake.items():
+            packets[key] = packets.get(key, 0) + count
+    streams = {key.split(":", 1)[1]: stream for key, stream in scan.streams.items() if key.startswith("jungfrau:")}
+    return {
+        "rate_hz": rate_hz, "frames": frames, "wall_s": wall_s, "lost": status.lost,
+        "processed": status.processed, "saved": status.saved, "packets": packets,
+        "published": det.publisher.status(det.last_outcome.uuid).rows,
+        "hits": int(streams["is_hit"][:].sum()),
+    }
+"""
+
+SEARCH = """
+low, high, tried = 0.0, None, []
+rate = START
+series(100, 1, "first")
+while high is None or high - low > 0.06 * high:
+    got = series(rate, 4)
+    tried.append((rate, got["lost"], got["wall_s"]))
+    behind = got["wall_s"] > 4 * 1.25 + 1.0  # the simulator itself could not send faster
+    if got["lost"] or got["packets"]["packets_missing"] or behind:
+        high = rate
+    else:
+        low = rate
+    rate = (low + high) / 2 if high else rate * 1.4
+answer({"rate": low, "tried": tried})
+"""
+
+CONFIRM = """
+answer(series(RATE, SECONDS, "confirm"))
+"""
+
+
+def add_up(got: dict[str, Any]) -> None:
+    """Every packet and every frame is accounted for."""
+    packets = got["packets"]
+    assert packets["packets_placed"] + packets["packets_missing"] == got["frames"] * PACKETS, got
+    assert got["published"] == got["frames"], got
+    assert got["processed"] + got["lost"] == got["frames"], got
+    assert got["saved"] == got["frames"], got
+
+
+def confirmed(stack: Any, rate: float, seconds: float) -> tuple[dict[str, Any], dict[str, float]]:
+    """The series of the highest rate without a loss, at most ``rate``, and the cores that each process took."""
+    while rate > 10:
+        before = {row.name: cpu_seconds(row.pid) for row in stack.status()}
+        got = run_session(stack, SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{seconds!r}"))
+        after = {row.name: cpu_seconds(row.pid) for row in stack.status()}
+        add_up(got)
+        if not got["lost"] and not got["packets"]["packets_missing"]:
+            cores = {name: (after[name] - before[name]) / got["wall_s"] for name in after}
+            return got, cores
+        rate *= 0.92
+    raise SystemExit("no rate was found without loss")
+
+
+def soak(stack: Any, rate: float, seconds: float) -> dict[str, Any]:
+    """A long series: growth of the receivers' memory after its first fifth, and what was lost."""
+    run_session(stack, SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{max(seconds / 5, 5)!r}"))
+    before = receiver_rss_mb(stack)
+    code = SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{seconds!r}")
+    got = run_session(stack, code, timeout_s=seconds + 300)
+    after = receiver_rss_mb(stack)
+    add_up(got)
+    return {
+        "soak_s": seconds,
+        "soak_frames": got["frames"],
+        "soak_lost_frames": got["lost"],
+        "soak_lost_packets": got["packets"]["packets_missing"],
+        "soak_rss_mb": max(after.values()),
+        "soak_rss_growth_mb": max(after[name] - before[name] for name in after),
+    }
+
+
+def main() -> None:
+    options = arguments(__doc__ or "", seconds=30.0, start_hz=150.0, soak=0.0)
+    with running_stack("jungfrau") as stack:
+        found = run_session(stack, SETUP + SEARCH.replace("START", f"{options.start_hz!r}"), timeout_s=1200)
+        got, cores = confirmed(stack, found["rate"], options.seconds)
+        long = soak(stack, 0.8 * got["rate_hz"], options.soak) if options.soak else {}
+    busy = max(cores, key=lambda name: cores[name])
+    report(
+        options,
+        f"Jungfrau chain: {got['frames']} frames of one module, UDP to sparse files and streams",
+        {
+            "frames_per_s": got["rate_hz"],
+            "lost_packets": got["packets"]["packets_missing"],
+            "gb_per_s": got["rate_hz"] * FRAME_BYTES / 1e9,
+            "memcpy_ratio": got["rate_hz"] * FRAME_BYTES / 1e9 / copy_gb_per_s(),
+            "hit_rate": got["hits"] / got["frames"],
+            "cores_all": sum(cores.values()),
+            "limit": f"{busy} takes {cores[busy]:.2f} cores",
+            "cores": json.dumps({name: round(value, 2) for name, value in cores.items() if value > 0.02}),
+            **long,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
