@@ -72,7 +72,8 @@ def pedestal_scan(detector: Jungfrau, request: PedestalRequest) -> str:
         shutil.rmtree(sums, ignore_errors=True)
     (report / REPORT).write_text(f"{made['report']}\n")
     used = detector.calibration.use(target)
-    return "\n".join([made["report"], f"pictures: {', '.join(made['pictures'])}", used])
+    pictures = ", ".join(Path(path).name for path in made["pictures"])
+    return "\n".join([made["report"], f"pictures in {report}: {pictures}", used])
 
 
 def _check(detector: Jungfrau, request: PedestalRequest) -> None:

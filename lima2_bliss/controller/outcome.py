@@ -10,7 +10,7 @@ from lima2_bliss.client import AcquisitionStatus
 from lima2_bliss.controller.hits import HitSummary, vetoed
 
 #: Of what receivers count beside frames: told also when it is 0; of no interest to users, even when it is not.
-_ALWAYS_TOLD = ("received", "missing")
+_ALWAYS_TOLD = ("packets_received", "packets_missing")
 _NEVER_TOLD = ("placed", "misplaced")
 
 
@@ -53,7 +53,7 @@ def intake_lines(status: AcquisitionStatus) -> Sequence[str]:
     kinds: dict[str, list[str]] = {}
     for name, count in status.intake.items():
         kind, _, what = name.partition("_")
-        if what in _ALWAYS_TOLD or (count and what not in _NEVER_TOLD and kind != "frames"):
+        if f"{kind}_{what}" in _ALWAYS_TOLD or (count and what not in _NEVER_TOLD and kind != "frames"):
             kinds.setdefault(kind, []).append(f"{count} {what.replace('_', ' ')}")
     lines = [f"{kind}: {', '.join(words)}" for kind, words in kinds.items()]
     return [*lines, *(f"warning: {text}" for text in status.warnings)]

@@ -1,4 +1,4 @@
-"""The main job in one command: stack up, a BLISS scan of the simulated detector, a summary, clean stop."""
+"""The main job in one command: stack up, BLISS scans of simulated detectors, summaries, clean stop."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from lima2_bliss.contract import Lima2Error, RoundRobin
-from lima2_bliss.stack import demo_session
+from lima2_bliss.stack import demo_jungfrau, demo_jungfrau_session, demo_session
 from lima2_bliss.stack.embedded import Stack
 
 SESSION_TIMEOUT_S = 180.0
+DETECTORS = ("simulator", "jungfrau")
 
 #: Streams that do not have one point per frame begin so.
 OTHER_LENGTHS = ("preview", "acc_", "spots_", "sparse_")
@@ -26,9 +27,9 @@ def say(line: str = "") -> None:
     sys.stdout.flush()
 
 
-def run_session(stack: Stack) -> dict[str, Any]:
-    """Run the demo's session; what it prints is shown, its summary returned."""
-    command = [sys.executable, "-u", demo_session.__file__]
+def run_session(stack: Stack, script: str) -> dict[str, Any]:
+    """Run a session of the demo; what it prints is shown, its summary returned."""
+    command = [sys.executable, "-u", script]
     process = subprocess.Popen(
         command, env=stack.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -110,12 +111,14 @@ def main() -> None:
     stack = Stack(options.state_dir)
     begin = time.monotonic()
     try:
-        say("starting Redis, beacon, Tango database, control, two receivers, access and publisher ...")
-        stack.up()
+        say("starting Redis, beacon, Tango database; control, two receivers, access and publisher of two detectors ...")
+        stack.up(detectors=DETECTORS)
         say(f"... up after {time.monotonic() - begin:.1f} s: " + ", ".join(row.name for row in stack.status()))
-        summary = run_session(stack)
+        summary = run_session(stack, demo_session.__file__)
         show(summary)
-        wrong = faults(summary)
+        of_jungfrau = run_session(stack, demo_jungfrau_session.__file__)
+        demo_jungfrau.show(of_jungfrau, say)
+        wrong = faults(summary) + demo_jungfrau.faults(of_jungfrau)
         for line in wrong:
             say(f"  WRONG: {line}")
     finally:
@@ -123,7 +126,7 @@ def main() -> None:
             stack.down()
     command = f"lima2-stack {{}} --state-dir {options.state_dir}"
     say("\nto look further (in this directory, after: source .venv/bin/activate)")
-    say(f"  {command.format('up'):44s} start the stack again")
+    say(f"  {command.format('up --detector all'):44s} start the stack again, with a simulated Jungfrau-4M, too")
     say(f"  {command.format('shell'):44s} the BLISS shell; type: simulator, loopscan(20, 0.1, simulator)")
     say(f"  {command.format('flint'):44s} live plots (needs a display)")
     say(f"  {'silx view ' + summary['master']}")

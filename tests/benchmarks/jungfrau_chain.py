@@ -32,15 +32,8 @@ if not calibration.exists():
 det.detector.update({
     "correction.calibration": str(calibration), "correction.output": "float32", "correction.unit": "photons",
 })
-size = det.command("image_shape", None)
 poni = work / "module.poni"
-poni.write_text("\\n".join([
-    "poni_version: 2.1", "Detector: Detector",
-    'Detector_config: {"pixel1": 7.5e-05, "pixel2": 7.5e-05, "orientation": 3, "max_shape": [%d, %d]}'
-    % (size["y"], size["x"]),
-    "Distance: 0.1", "Poni1: %r" % (size["y"] / 2 * 75e-6), "Poni2: %r" % (size["x"] / 2 * 75e-6),
-    "Rot1: 0", "Rot2: 0", "Rot3: 0", "Wavelength: 1e-10", "",
-]))
+poni.write_text(det.command("poni", det.settings_now().detector))
 det.processing.update({"pipeline": "smx", "nb_fifo_frames": 200, "nb_frames_buffer": 20})
 det.smx.update({"poni": str(poni), "save_dense": "none", "save_accumulated": False, "threads_per_frame": 1})
 det.saving.frames_per_file = 2000
@@ -59,14 +52,10 @@ def series(rate_hz, seconds, name="series"):
     scan.run()
     wall_s = time.time() - begin
     status = det.last_outcome.status
-    packets = {}
-    for receiver in status.receivers:
-        for key, count in receiver.intake.items():
-            packets[key] = packets.get(key, 0) + count
     streams = {key.split(":", 1)[1]: stream for key, stream in scan.streams.items() if key.startswith("jungfrau:")}
     return {
         "rate_hz": rate_hz, "frames": frames, "wall_s": wall_s, "lost": status.lost,
-        "processed": status.processed, "saved": status.saved, "packets": packets,
+        "processed": status.processed, "saved": status.saved, "packets": status.intake,
         "published": det.publisher.status(det.last_outcome.uuid).rows,
         "hits": int(streams["is_hit"][:].sum()),
     }

@@ -91,6 +91,24 @@ def test_the_tutorial_on_hits_works_from_beginning_to_end(run_bliss):
 
 
 @pytest.fixture
+def jungfrau(stack):
+    """The stack with the Jungfrau of one module."""
+    stack.up(detectors=["jungfrau"])
+    yield
+    stack.down(["jungfrau"])
+
+
+@pytest.mark.stack
+def test_the_page_on_the_jungfrau_works_from_beginning_to_end(jungfrau, run_bliss):
+    code = script("how-to/use_a_jungfrau.md", "bliss")
+    printed = run_bliss(f"try:\n{_indented(code)}\nfinally:\n    jungfrau.reset_settings()\n")
+    assert "float32\n" in printed
+    assert "module 0: 0 of 524288 pixels are bad" in printed
+    assert "\nTrue\n" in printed
+    assert "raw_frame_master.h5\n" in printed
+
+
+@pytest.fixture
 def scanned(stack, run_bliss):
     """Starts a scan of `simulator` with the ROI `beam`, saved."""
 

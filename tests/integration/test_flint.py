@@ -346,3 +346,11 @@ def test_a_jungfrau_is_shown_as_one_image_with_gaps(
         assert shown["image"].shape == (2164, 2068)
         np.testing.assert_array_equal(shown["image"], shown["last"])
         assert np.isnan(shown["image"][:, 1030:1038]).all()
+    screen = np.asarray(Image.open(tmp_path / "jungfrau.png").convert("RGB"))
+    area = image_area(screen)
+    assert area.shape[1] / area.shape[0] == pytest.approx(2068 / 2164, rel=0.02)
+    white = (area.cut(screen) > 250).all(axis=2)
+    across, down = white.mean(axis=1), white.mean(axis=0)
+    assert (across[[round(area.shape[0] * (532 + 550 * gap) / 2164) for gap in range(3)]] > 0.95).all()
+    assert down[round(area.shape[1] * 1034 / 2068)] > 0.95
+    assert np.median(across) < 0.05

@@ -120,6 +120,9 @@ def test_hits_and_counts_are_those_of_the_beam(one_module: dict[str, Any]) -> No
     crystal = diffraction_of(settings(one_module))
     hits = np.array([truth(crystal, index % IMAGES).hit for index in range(FRAMES)])
     np.testing.assert_array_equal(np.array(said["is_hit"], bool), hits)
+    peaks = np.array(said["nb_peaks"])
+    assert peaks[hits].min() >= 15  # no border case: at least 10 make a hit
+    assert peaks[~hits].max() <= 3
     assert [counts["received"] for counts in said["receivers"]] == [FRAMES / 4] * 4
     assert [counts["saved"] for counts in said["receivers"]] == [FRAMES / 4] * 4
     assert said["published"] == FRAMES

@@ -192,5 +192,9 @@ def test_the_shipped_jungfraus_are_what_add_detector_writes_and_more(name: str) 
     (shown,) = yaml.load((default_config() / "detectors" / f"{name}.yml").read_text())
     receivers = len(shown["receivers"])
     assert bliss_object(name, receivers, "jungfrau").items() <= shown.items()
-    written = tango_servers(name, receivers, "jungfrau")
-    assert yaml.load((default_config() / "tango" / f"{name}.yml").read_text()) == written
+    entries = yaml.load((default_config() / "tango" / f"{name}.yml").read_text())
+    for entry, written in zip(entries, tango_servers(name, receivers, "jungfrau"), strict=True):
+        (device,), (expected,) = entry.pop("device"), written.pop("device")
+        assert entry == written
+        assert expected.pop("properties").items() <= device.pop("properties").items()
+        assert device == expected

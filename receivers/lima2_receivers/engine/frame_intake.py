@@ -50,6 +50,10 @@ class FrameIntake:
             self._refuse_closed()
         return buffer
 
+    def ring_fill(self) -> tuple[int, int]:
+        """Places of the ring that are held, and all of them."""
+        return self._ring.total - self._ring.free, self._ring.total
+
     def deliver(self, buffer: FrameBuffer, meta: FrameMeta) -> None:
         """Hand over a complete frame (takes over the caller's reference to the buffer, also when refused)."""
         try:

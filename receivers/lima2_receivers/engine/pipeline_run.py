@@ -358,6 +358,15 @@ class PipelineRun:
 
     # --- looking at it -----------------------------------------------------------------------------------------------
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory for frames that it holds."""
+        return self._account.nbytes
+
+    def ring_fill(self) -> tuple[int, int]:
+        """Places of the source's ring that are held, and all of them."""
+        return self._intake.ring_fill()
+
     def status(self) -> PipelineStatus:
         """State and counts, all of the same moment."""
         with self._changed:

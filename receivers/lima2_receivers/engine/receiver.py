@@ -64,7 +64,7 @@ class ReceiverEngine:
         self.memory = MemoryManager(memory_budget_bytes, self._archive.erase_oldest)
         self._make_writer = make_writer
         self._command_timeout_s = command_timeout_s
-        self._max_pipelines = max_pipelines
+        self.max_pipelines = max_pipelines
         self._machine = StateMachine(RECEIVER_TABLE, f"receiver {name}")
         self._turn = CommandTurn(f"receiver {name}", self._machine, command_timeout_s)
         self._current: PipelineRun | None = None
@@ -165,7 +165,7 @@ class ReceiverEngine:
                 request = self._request(uuid, pipeline, processing, self._acquisition)
                 if not self._checked_together:
                     self._check_together(request)
-                while len(self._archive) >= self._max_pipelines and self._archive.erase_oldest():
+                while len(self._archive) >= self.max_pipelines and self._archive.erase_oldest():
                     pass
                 run = build_run(request, self.memory, self._make_writer, self._source.prepare)
             except Exception as error:

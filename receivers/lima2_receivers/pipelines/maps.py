@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from lima2_bliss.contract import FrameInfo, ParameterError
+from lima2_bliss.contract.overview import MapDescription
 
 HDF5_SUFFIXES = (".h5", ".hdf5", ".nxs", ".nx", ".cxi")
 FABIO_SUFFIXES = (".edf", ".tif", ".tiff", ".cbf", ".msk")
@@ -44,6 +45,10 @@ def load_map(source: str, frame: FrameInfo, what: str) -> np.ndarray:
     ``source`` is a file path; for HDF5 ``file.h5::/path/to/dataset``, or just the file when it has one image dataset.
     ``what`` names the map in the errors.
     """
+    return _fitted(_cached(source, what), frame, f"{what}: {source}")
+
+
+def _cached(source: str, what: str) -> np.ndarray:
     key = map_version(source, what)
     with _cache_lock:
         pixels = _cache.get(key)
@@ -51,7 +56,15 @@ def load_map(source: str, frame: FrameInfo, what: str) -> np.ndarray:
         with unreadable_refused(source, what):
             pixels = _read(source, what, IMAGE)
         _remember(key, pixels)
-    return _fitted(pixels, frame, f"{what}: {source}")
+    return pixels
+
+
+def describe_map(source: str, what: str) -> MapDescription:
+    """Shape and type of the map in ``source``, which is given as for `load_map`, and how many values are not 0."""
+    pixels = _cached(source, what)
+    return MapDescription(
+        shape=pixels.shape, dtype=str(pixels.dtype), nonzero=int(np.count_nonzero(pixels)), size=pixels.size
+    )
 
 
 def mask_key(masked: np.ndarray | None) -> bytes:

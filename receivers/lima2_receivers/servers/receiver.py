@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -13,13 +15,16 @@ import tango
 from tango.server import attribute, command
 
 from lima2_bliss.contract import ParameterError
-from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, Saving, parse
+from lima2_bliss.contract.parameters import Saving, parse
 from lima2_receivers.access.server import AccessServer
+from lima2_receivers.engine.overview import receiver_overview
 from lima2_receivers.engine.plugin import DetectorPlugin, PipelineClass, SourceContext
 from lima2_receivers.engine.receiver import ReceiverEngine
 from lima2_receivers.engine.registry import load_detector, load_pipelines
+from lima2_receivers.pipelines.maps import describe_map
 from lima2_receivers.saving import make_writer, resolve_prefix
 from lima2_receivers.servers.acquisition_device import AcquisitionDevice, software_version
+from lima2_receivers.servers.given_parameters import GivenParameters
 from lima2_receivers.servers.instance import Instance, check_class, find_instance, run_main, serve
 from lima2_receivers.servers.kernel_cache import warm_up_in_turn
 from lima2_receivers.servers.log_level import log_to_stderr
@@ -35,44 +40,6 @@ SERVER = "lima2_receiver"
 
 #: Threads that only wait for the interpreter get it sooner than by default (5 ms).
 SWITCH_INTERVAL_S = 0.0005
-
-
-class GivenParameters:
-    """The parameters that a client wrote last, and what was wrong with them."""
-
-    def __init__(self, engine: ReceiverEngine) -> None:
-        self._engine = engine
-        self.acquisition: AcquisitionParameters = engine.plugin.parameters()
-        self.processing: Parameters = next(iter(engine.pipeline_classes.values())).parameters()
-        self._refused: set[str] = set()
-
-    def give_acquisition(self, text: str) -> None:
-        """Check and remember acquisition parameters."""
-        self._refused.add(ACQ_PARAMS)
-        self.acquisition = self._engine.check_acquisition(text)
-        self._refused.discard(ACQ_PARAMS)
-
-    def give_processing(self, text: str) -> None:
-        """Check and remember processing parameters. Those of a refused acquisition are checked on their own."""
-        if ACQ_PARAMS in self._refused:
-            self._check_alone(text)
-            return
-        self._refused.add(PROC_PARAMS)
-        self.processing = self._engine.check_processing(text)
-        self._refused.discard(PROC_PARAMS)
-
-    def require_accepted(self) -> None:
-        """`ParameterError` when the parameters given last were refused."""
-        if self._refused:
-            raise ParameterError(f"{' and '.join(sorted(self._refused))} written last were refused; write them again")
-
-    def _check_alone(self, text: str) -> None:
-        try:
-            class_name = json.loads(text).get("class_name", type(self.processing)().class_name)  # type: ignore[attr-defined]
-            pipeline = self._engine.pipeline_classes[class_name]
-        except (ValueError, AttributeError, KeyError):
-            return  # the engine says it best, once the acquisition parameters are right
-        parse(pipeline.parameters, text, "processing parameters")
 
 
 class ReceiverDevice(AcquisitionDevice):
@@ -161,6 +128,11 @@ class ReceiverDevice(AcquisitionDevice):
     def source_endpoints(self) -> str:
         return json.dumps(self.engine.source_endpoints())
 
+    @attribute(dtype=str, doc="JSON: host, pid, addresses, memory for frames, and the acquisitions with their counts")
+    @speaks_tango
+    def overview(self) -> str:
+        return receiver_overview(self.engine, socket.gethostname(), os.getpid(), self.access.endpoint).model_dump_json()
+
     # --- commands -------------------------------------------------------------------------------------------------
 
     def require_accepted(self) -> None:
@@ -213,6 +185,13 @@ class ReceiverDevice(AcquisitionDevice):
         asked = json.loads(json_text(question))
         saving = parse(Saving, asked["saving"], "saving parameters")
         return json.dumps(resolve_prefix(saving, asked["ranks"]).model_dump(mode="json"))
+
+    @command(dtype_in=str, dtype_out=str, doc_in="JSON {path}", doc_out="JSON: shape, dtype, nonzero, size")
+    @speaks_tango
+    @beside_others
+    def describeMap(self, question: str) -> str:
+        """Look at the file of a mask, dark or flat field as the pipelines would read it."""
+        return describe_map(str(json.loads(json_text(question))["path"]), "map").model_dump_json()
 
 
 _ending = threading.Lock()

@@ -62,7 +62,7 @@ def test_photons_of_every_gain_stage_come_back(calibration, output, unit):
         highest = {"int16": 32766, "uint16": 65533, "int32": 2**31}[output]
         expected = np.minimum(shown, highest)
         assert np.abs(image - expected).max() <= G2_ERROR + 0.5
-    switched = {"pixels_g1": 171 * 1024, "pixels_g2": 170 * 1024}
+    switched = {"pixels_in_G1": 171 * 1024, "pixels_in_G2": 170 * 1024}
     assert bench.nodes.counts() == dict.fromkeys(bench.nodes.counts(), 0) | switched
 
 
@@ -241,4 +241,4 @@ def test_totals_of_pixels_add_up():
     totals = PixelTotals()
     for _ in range(3):
         totals.add(PixelCounts(saturated=2, g1=5))
-    assert totals.read() == dict.fromkeys(totals.read(), 0) | {"pixels_saturated": 6, "pixels_g1": 15}
+    assert totals.read() == dict.fromkeys(totals.read(), 0) | {"pixels_saturated": 6, "pixels_in_G1": 15}

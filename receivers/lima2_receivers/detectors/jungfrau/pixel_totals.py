@@ -8,6 +8,8 @@ from dataclasses import fields
 from lima2_receivers.kernels.jungfrau_types import PixelCounts
 
 NAMES = tuple(one.name for one in fields(PixelCounts))
+#: What they are called for users.
+SHOWN = {"g1": "in_G1", "g2": "in_G2"}
 
 
 class PixelTotals:
@@ -24,6 +26,6 @@ class PixelTotals:
                 self._totals[name] += getattr(counts, name)
 
     def read(self) -> dict[str, int]:
-        """Totals by name, as ``pixels_saturated``."""
+        """Totals by name, as ``pixels_saturated``, ``pixels_in_G1``."""
         with self._lock:
-            return {f"pixels_{name}": total for name, total in self._totals.items()}
+            return {f"pixels_{SHOWN.get(name, name)}": total for name, total in self._totals.items()}
