@@ -5,9 +5,12 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
+
+from lima2_bliss.contract import DeviceTimeoutError
 
 MAX_THREADS = 64
 
@@ -41,6 +44,9 @@ class Pending(Protocol[Value]):
     def done(self) -> bool:
         """True when `outcome` returns at once."""
 
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for its end, at most so long; True when it has ended."""
+
     def outcome(self) -> Outcome[Value]:
         """What the call gave; waits for it."""
 
@@ -70,6 +76,9 @@ class _ThreadPending(Generic[Value]):
 
     def done(self) -> bool:
         return self._ended.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        return self._ended.wait(timeout_s)
 
     def outcome(self) -> Outcome[Value]:
         self._ended.wait()
@@ -113,6 +122,10 @@ class _GreenPending(Generic[Value]):
     def done(self) -> bool:
         return bool(self._result.ready())
 
+    def wait(self, timeout_s: float) -> bool:
+        self._result.wait(timeout_s)
+        return bool(self._result.ready())
+
     def outcome(self) -> Outcome[Value]:
         return self._result.get()
 
@@ -153,3 +166,20 @@ def concurrently(calls: Mapping[Name, Callable[[], Value]]) -> dict[Name, Outcom
         return {name: attempt(call) for name, call in calls.items()}
     pending = {name: start(call) for name, call in calls.items()}
     return {name: each.outcome() for name, each in pending.items()}
+
+
+def concurrently_within(limit_s: float, calls: Mapping[str, Callable[[], Value]]) -> dict[str, Outcome[Value]]:
+    """As `concurrently`, by device name, and back after ``limit_s``: a call still under way then is given up.
+
+    Its outcome is a `DeviceTimeoutError`; its thread ends when the call does.
+    """
+    deadline = time.monotonic() + limit_s
+    pending = {name: start(call) for name, call in calls.items()}
+    outcomes = {}
+    for name, each in pending.items():
+        if each.wait(max(deadline - time.monotonic(), 0.0)):
+            outcomes[name] = each.outcome()
+        else:
+            late = f"{name} did not answer within {limit_s:g} s; its host may be overloaded, see its log"
+            outcomes[name] = Outcome(error=DeviceTimeoutError(late, device=name))
+    return outcomes

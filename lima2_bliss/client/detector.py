@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from lima2_bliss.client.acquisition import Acquisition, Devices
-from lima2_bliss.client.concurrency import start
+from lima2_bliss.client.concurrency import concurrently_within, start
 from lima2_bliss.client.errors_by_device import raise_failures
 from lima2_bliss.client.parameter_trees import (
     for_detector,
@@ -20,6 +20,7 @@ from lima2_bliss.client.parameter_trees import (
     with_shared_counts,
 )
 from lima2_bliss.client.preparation import look, prepare_devices, repair, write_parameters
+from lima2_bliss.client.readiness import when_ready
 from lima2_bliss.client.receiver_link import ReceiverLink
 from lima2_bliss.client.sources import FRAME, enabled_savings
 from lima2_bliss.client.status import DetectorState
@@ -116,12 +117,12 @@ class Detector:
         return int(self._control.read("nb_frames_acquired")[0])
 
     def states(self) -> DetectorState:
-        """State of every device at this moment; OFFLINE for those that do not answer."""
+        """State of every device at this moment; OFFLINE for those that do not answer in time."""
         devices = (self._control, *self._receivers)
-        outcomes = on_each(devices, lambda device: device.read_here("State")[0])
+        asked = {device.name: partial(_state, device) for device in devices}
+        outcomes = concurrently_within(self._control.timeout_s, asked)
         states = [
-            AcqState.OFFLINE if outcomes[device.name].error else state_from_tango(str(outcomes[device.name].value))
-            for device in devices
+            AcqState.OFFLINE if outcomes[device.name].error else outcomes[device.name].get() for device in devices
         ]
         return DetectorState(states[0], tuple(states[1:]))
 
@@ -152,8 +153,11 @@ class Detector:
         Keys that are left out have their defaults; numbers of frames are those of the whole detector. Nothing has
         started when an error is raised: `ConnectionLostError` lists every device that does not answer,
         `ParameterError` names every fault, `StateError` says what runs. Devices left in fault by an earlier
-        acquisition are reset first (see `Acquisition.recovered`).
+        acquisition are reset first (see `Acquisition.recovered`); devices that need a moment are asked again.
         """
+        return when_ready(lambda: self._prepare(acquisition, processing))
+
+    def _prepare(self, acquisition: dict[str, Any], processing: dict[str, Any] | None) -> Acquisition:
         acquisition = deepcopy(acquisition)
         snapshot = look(self._control, self._receivers, self._access)
         if processing is None:
@@ -245,6 +249,10 @@ class Detector:
 
     def _json(self, attribute: str) -> dict[str, Any]:
         return json.loads(self._control.read(attribute)[0])
+
+
+def _state(device: DeviceLink) -> AcqState:
+    return state_from_tango(str(device.read_here("State")[0]))
 
 
 def attach(access: DeviceLink, shown: Acquisition) -> None:

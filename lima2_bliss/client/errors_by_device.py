@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lima2_bliss.client.concurrency import Outcome
-from lima2_bliss.contract import ConnectionLostError, Lima2Error
+from lima2_bliss.contract import ConnectionLostError, Lima2Error, NotReadyError
 
 
 def one_error(errors: Sequence[Lima2Error]) -> Lima2Error:
@@ -38,12 +38,17 @@ def raise_unreachable(errors: Mapping[str, Lima2Error], of: int) -> None:
     )
 
 
+def _leading(errors: Mapping[str, Lima2Error]) -> Lima2Error:
+    """The error that decides the kind: "ask again" only when no device has anything else against it."""
+    return next((each for each in errors.values() if not isinstance(each, NotReadyError)), next(iter(errors.values())))
+
+
 def raise_failures(outcomes: Mapping[str, Outcome[Any]], doing: str) -> None:
     """Raise one error that names every device whose outcome is an error, if there is any."""
     errors = failures(outcomes)
     if not errors:
         return
-    first = next(iter(errors.values()))
+    first = _leading(errors)
     by_text: dict[str, list[str]] = {}
     for name, error in errors.items():
         by_text.setdefault(without_name(name, error.what), []).append(name)
@@ -57,7 +62,7 @@ def raise_refusals(outcomes: Mapping[str, Outcome[Any]]) -> None:
     lost = {name: error for name, error in errors.items() if isinstance(error, ConnectionLostError)}
     raise_unreachable(lost, len(outcomes))
     if errors:
-        first = next(iter(errors.values()))
+        first = _leading(errors)
         lines = dict.fromkeys(
             line for name, error in errors.items() for line in without_name(name, error.what).splitlines()
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from lima2_bliss.contract.states import AcqState
 from lima2_bliss.contract.wire import Counts
 
 
@@ -43,6 +44,7 @@ class ReceiverOverview(Told):
     ``idle_bytes`` are kept ready for the next prepare. ``max_pipelines`` acquisitions are kept at most.
     """
 
+    state: AcqState = AcqState.IDLE
     rank: int = 0
     nb_receivers: int = 1
     host: str = ""

@@ -69,6 +69,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         self._scan_greenlet: gevent.Greenlet | None = None
         self._told = False
         self._points = 0
+        self._scan_words = ""
 
     # --- before the scan ------------------------------------------------------------------------------------------
 
@@ -101,6 +102,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         scan = scan_of_apply_parameters()
         if scan is not None:
             check_scan_saving(scan, self.name, self._saves_images)
+            self._scan_words = f"{int(scan.scan_number)}: {scan.scan_info.get('title', '')}"
         top: Any = self
         while top.parent is not None:
             top = top.parent
@@ -135,6 +137,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         self._define_channels(acquisition)
         self._run = ScanRun(acquisition, self.request, self._on_failure, self._finish_up)
         self.device.remember(self._run.outcome)
+        self.device.name_acquisition(acquisition.uuid, self._scan_words)
 
     def _define_channels(self, acquisition: Acquisition) -> None:
         processing = pipeline_parameters(acquisition.processing_parameters)
@@ -147,7 +150,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
                 channel.define(definition, image_description(acquisition, self.device.access_name, offset, kept))
             else:
                 channel.define(definition)
-                channel.more_info = more_info(channel.counter_name, acquisition)
+            channel.more_info = more_info(channel.counter_name, acquisition)
 
     @property
     def images_processed(self) -> int:

@@ -27,6 +27,12 @@ class _PublishedElsewhere:
     definition: StreamDefinition | None = None
     #: False for streams that listeners inside this process (file writer, display) do not get.
     echoed = True
+    #: What readers are told in the info of the stream beside dtype, shape and unit.
+    more_info: Mapping[str, Any] = {}
+
+    @property
+    def info_dict(self) -> dict[str, Any]:
+        return {**super().info_dict, **self.more_info}  # type: ignore[misc]
 
     @property
     def stream(self) -> Any:
@@ -49,13 +55,6 @@ class _PublishedElsewhere:
 
 class PublishedChannel(_PublishedElsewhere, AcquisitionChannel):
     """Numbers or vectors, one per frame."""
-
-    #: What readers are told in the info of the stream beside dtype, shape and unit.
-    more_info: Mapping[str, Any] = {}
-
-    @property
-    def info_dict(self) -> dict[str, Any]:
-        return {**super().info_dict, **self.more_info}
 
     def define(self, definition: StreamDefinition) -> None:
         """Dtype and shape of the points, once they are known."""

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-import gevent
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lima2_bliss.client import Acquisition, Detector, DeviceLink, Patience
 from lima2_bliss.client.concurrency import start
 from lima2_bliss.client.preparation import look, write_parameters
-from lima2_bliss.contract import AcqState, Lima2Error, NotReadyError
+from lima2_bliss.client.readiness import when_ready
+from lima2_bliss.contract import AcqState, Lima2Error
 
 _log = logging.getLogger(__name__)
 
 #: Command of detectors whose image has a size that follows from several parameters.
 _IMAGE_SHAPE = "image_shape"
 
-#: How long devices may need to get something ready, such as to read a calibration [s].
-READY_S = 60.0
-
-Outcome = TypeVar("Outcome")
 
 #: In step scans each frame is waited for; otherwise a status now and then will do.
 _STEP_PATIENCE = Patience(breath_s=0.0)
@@ -118,33 +112,17 @@ class Connection:
         outcome.get()
         states = [snapshot.control.state, *(receiver.state for receiver in snapshot.receivers)]
         if all(state in (AcqState.IDLE, AcqState.PREPARED) for state in states):
-            _patiently(lambda: write_parameters(self._control, self._receivers, dict(acquisition), dict(processing)))
+            when_ready(lambda: write_parameters(self._control, self._receivers, dict(acquisition), dict(processing)))
 
     def prepare(self, acquisition: dict[str, Any], processing: dict[str, Any], stepwise: bool) -> Acquisition:
         """Prepare an acquisition; ``stepwise`` when each frame will be waited for."""
         client = self._step_client if stepwise else self.client
-        return _patiently(lambda: client.prepare(acquisition, processing))
+        return client.prepare(acquisition, processing)
 
     def close(self) -> None:
         """Close all sockets."""
         self.client.close()
         self._step_client.close()
-
-
-def _patiently(call: Callable[[], Outcome], patience_s: float = READY_S, period_s: float = 0.2) -> Outcome:
-    """What ``call`` gives, tried again while a device needs a moment for what it is asked."""
-    told = False
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return call()
-        except NotReadyError as error:
-            if time.monotonic() > deadline:
-                raise
-            if not told:
-                _log.info("%s", error)
-                told = True
-        gevent.sleep(period_s)
 
 
 def detector_shape(parameters: Mapping[str, Any], info: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -30,6 +30,7 @@ from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
 from lima2_bliss.controller.scan_request import ScanRequest, scan_request, step_parameters
 from lima2_bliss.controller.sections import Sections
 from lima2_bliss.controller.settings import SettingsSection
+from lima2_bliss.controller.shell_views import ShellViews
 from lima2_bliss.controller.tuning import tune
 from lima2_bliss.publishing.publisher_client import PublisherClient
 
@@ -43,15 +44,16 @@ _PLUMBING = frozenset(
     {"DEVICE_TYPE", "abandon", "apply_parameters", "create_chain_node", "create_counter", "get_acquisition_object"}
     | {"get_current_parameters", "get_default_chain_parameters", "note_failure", "prepare_acquisition", "publisher"}
     | {"disable_scan_metadata", "enable_scan_metadata", "remember", "scan_metadata", "scan_metadata_enabled"}
-    | {"fullname", "last_outcome", "scan_metadata_name", "settings_now"}
+    | {"fullname", "last_outcome", "name_acquisition", "scan_metadata_name", "settings_now"}
 )
 
 
-class Lima2Detector(CounterController, HasMetadataForScanExclusive):
+class Lima2Detector(CounterController, HasMetadataForScanExclusive, ShellViews):
     """A 2D detector of one control and N receivers, as one object of a session.
 
     Settings are in `acquisition`, `image`, `processing`, `smx`, `saving` and `detector`, regions in `roi_counters` and
-    `roi_profiles`; all are kept over sessions. Type the object's name to see its state.
+    `roi_profiles`; all are kept over sessions, and under names in `settings`. Its processes are in `topology` and
+    `receivers`, its acquisitions in `pipelines`. Type the object's name to see its state.
     """
 
     DEVICE_TYPE = "lima"
@@ -72,6 +74,7 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive):
         self._outcome = Outcome()
         self._last: Acquisition | None = None
         self._sections = Sections(name, given.defaults, self._connection, self._update_counters)
+        self._make_views(given, self._connection, self._sections)
         self._update_counters()
         _in_use[given.control] = self
 

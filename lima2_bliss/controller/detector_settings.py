@@ -6,10 +6,11 @@ import difflib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from lima2_bliss.contract import ParameterError
-from lima2_bliss.controller.settings import TextStore, table
+from lima2_bliss.controller.settings import Plan, TextStore, table
 
 _log = logging.getLogger(__name__)
 
@@ -84,6 +85,20 @@ class DetectorSettings:
 
     def update(self, values: Mapping[str, Any]) -> None:
         """Set several values; all of them, or none when one is refused."""
+        self._check_names(values)
+        changed = {**self._changed(), **values}
+        if self._check is not None:
+            self._check(nest(changed))
+        self._accept(changed)
+
+    def plan(self, values: Mapping[str, Any]) -> Plan[dict[str, Any]]:
+        """Check values (by dotted name) for all that differs from the server's defaults; no ``check`` by the server."""
+        changed = {**self._configured, **values}
+        if changed != self._changed():
+            self._check_names(changed)
+        return Plan(nest(changed), partial(self._accept, changed))
+
+    def _check_names(self, values: Mapping[str, Any]) -> None:
         known = self._known()
         for name, value in values.items():
             if name not in known:
@@ -91,9 +106,8 @@ class DetectorSettings:
             if not _same_kind(value, known[name]):
                 kind = type(known[name]).__name__
                 raise ParameterError(f"{self._title}[{name!r}] = {value!r}: must be of type {kind}")
-        changed = {**self._changed(), **values}
-        if self._check is not None:
-            self._check(nest(changed))
+
+    def _accept(self, changed: Mapping[str, Any]) -> None:
         different = {name: value for name, value in changed.items() if self._configured.get(name) != value}
         self._store.set(json.dumps(different))
 

@@ -136,7 +136,8 @@ def detector_report(detector: Lima2Detector, more: Sequence[str] = ()) -> str:
         detector.roi_profiles.__info__(),
         "Last acquisition of this session:",
         *(f"  {line}" for line in count_lines(detector.last_outcome)),
-        f"Settings: {name}.acquisition, .image, .processing, .smx, .saving, .detector, .roi_counters, .roi_profiles;"
+        f"Settings: {name}.acquisition, .image, .processing, .smx, .saving, .detector, .roi_counters, .roi_profiles,"
+        f" .mask; sets of them: {name}.settings; what runs: {name}.topology, .receivers, .pipelines;"
         f" commands: {name}.commands",
     ]
     return "\n".join(lines)

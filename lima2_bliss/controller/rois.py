@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.contract.parameters import Arc, Point, PointF, Rectangle
 from lima2_bliss.contract.parameters.strict import fault_lines
-from lima2_bliss.controller.settings import TextStore
+from lima2_bliss.controller.settings import Plan, TextStore
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -225,8 +225,24 @@ class RoiTable(Generic[Roi]):
         self._changed()
 
     def _changed(self) -> None:
-        self._store.set(json.dumps({name: _to_plain(roi) for name, roi in self._rois.items()}))
+        self._store.set(json.dumps(self.to_dict()))
         self._on_change()
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """All regions by name, as plain values."""
+        return {name: _to_plain(roi) for name, roi in self._rois.items()}
+
+    def plan(self, regions: Mapping[str, Mapping[str, Any]]) -> Plan[dict[str, Roi]]:
+        """Check regions as `to_dict` gives them, instead of all present ones; not whether they are on the image."""
+        try:
+            rois: dict[str, Any] = {name: _from_plain(name, plain) for name, plain in regions.items()}
+        except (TypeError, KeyError):
+            raise ParameterError(f"{self._title}: regions {dict(regions)} are not as to_dict() gives them") from None
+        return Plan(rois, lambda: self._replace(rois))
+
+    def _replace(self, rois: dict[str, Roi]) -> None:
+        self._rois = dict(rois)
+        self._changed()
 
     def remove(self, *names: str) -> None:
         """Remove regions by name."""
@@ -243,11 +259,6 @@ class RoiTable(Generic[Roi]):
         """Remove all regions."""
         self._rois.clear()
         self._changed()
-
-    def check_inside(self, shape: tuple[int, int]) -> None:
-        """`ParameterError` for the first region that is outside an image of (height, width)."""
-        for name, roi in self._rois.items():
-            roi.check_inside(name, shape)
 
     def items(self) -> list[tuple[str, Roi]]:
         return list(self._rois.items())

@@ -13,6 +13,8 @@ from lima2_bliss.contract import Lima2Error, error_from_json
 from lima2_bliss.contract.parameters import SmxParameters
 from lima2_bliss.controller.channels import Channel
 from lima2_bliss.controller.parameters import DetectorState, PipelineParameters, image_section, pipeline_parameters
+from lima2_bliss.publishing.common_streams import IMAGE
+from lima2_bliss.publishing.frame_places import FRAMES, FramePlaces, saved_frames
 from lima2_bliss.publishing.job import PublishJob, ReceiverAddress, StreamTarget
 from lima2_bliss.publishing.lima_info import SPARSE_FILES, lima_info, saved_files, saved_sparse_files
 from lima2_bliss.publishing.publisher_client import PublisherClient
@@ -89,10 +91,23 @@ def image_description(acquisition: Acquisition, server: str, offset: int, kept: 
 def more_info(name: str, acquisition: Acquisition) -> dict[str, Any]:
     """What the info of stream ``name`` has beside dtype, shape and unit."""
     processing = pipeline_parameters(acquisition.processing_parameters)
+    if name == IMAGE:
+        return {FRAMES: _frame_places(processing, acquisition).model_dump(mode="json")}
     if name != NB_SPARSE or not isinstance(processing, SmxParameters) or not processing.saving_sparse.enabled:
         return {}
     layout, receivers = processing.saving_sparse.layout(), acquisition.topology.receivers
     return {SPARSE_FILES: saved_sparse_files(layout, receivers, acquisition.nb_frames)}
+
+
+def _frame_places(processing: PipelineParameters, acquisition: Acquisition) -> FramePlaces:
+    saving = image_section(processing)
+    return FramePlaces(
+        uuid=acquisition.uuid,
+        endpoints=acquisition.endpoints(),
+        receivers=[receiver.name for receiver in acquisition.status().receivers],
+        block=acquisition.topology.block,
+        saved=saved_frames(saving.layout()) if saving.enabled else None,
+    )
 
 
 class ScanPublication:

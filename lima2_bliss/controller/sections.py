@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+from lima2_bliss.contract import ParameterError
 from lima2_bliss.contract.parameters import LegacyParameters
 from lima2_bliss.controller.compatibility import TextSetting
 from lima2_bliss.controller.configuration import Defaults
 from lima2_bliss.controller.connection import Connection, detector_shape
 from lima2_bliss.controller.counters import check_free
-from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged
+from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged, flatten
 from lima2_bliss.controller.parameters import (
     DetectorState,
     acquisition_parameters,
@@ -88,6 +90,63 @@ class Sections:
         for section in (self.acquisition, self.image, self.processing, self.smx, self.saving, self.detector):
             section.reset()
 
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """All present values by section; of the detector's own those that differ from its defaults."""
+        return {
+            "acquisition": self.acquisition.to_dict(),
+            "image": self.image.to_dict(),
+            "processing": self.processing.to_dict(),
+            "smx": self.smx.to_dict(),
+            "saving": self.saving.to_dict(),
+            "detector": dict(flatten(self.detector.overrides())),
+            "roi_counters": self.roi_counters.to_dict(),
+            "roi_profiles": self.roi_profiles.to_dict(),
+        }
+
+    def plan(self, snapshot: Mapping[str, Mapping[str, Any]]) -> Callable[[], None]:
+        """Check values as `snapshot` gives them, all together; calling the result makes them the present ones.
+
+        What they need beyond that (the geometry of smx, ...) is checked by the next scan, as ever.
+        """
+        present = self.snapshot()
+        values: dict[str, Mapping[str, Any]] = {**{section: {} for section in present}, **snapshot}
+        unknown = [section for section in snapshot if section not in present]
+        if unknown:
+            raise ParameterError(f"{self._name}: there are no settings {', '.join(unknown)}")
+        detector = self.detector.plan(values["detector"])
+        plans = {
+            name: getattr(self, name).plan(values[name])
+            for name in ("acquisition", "image", "processing", "smx", "saving", "roi_counters", "roi_profiles")
+        }
+        state = DetectorState(
+            acquisition=plans["acquisition"].values,
+            image=plans["image"].values,
+            processing=plans["processing"].values,
+            saving=plans["saving"].values,
+            smx=plans["smx"].values,
+            detector=detector.values,
+            rois=plans["roi_counters"].values,
+            profiles=plans["roi_profiles"].values,
+        )
+        if state.detector != self.detector.overrides():
+            self._check_with_devices(state)
+        self._check_geometry(state)
+
+        def put() -> None:
+            for plan in (detector, *plans.values()):
+                plan.put()
+
+        return put
+
+    def _check_geometry(self, state: DetectorState) -> None:
+        shape = self._raw_shape(state)
+        if shape is None:
+            return
+        check_image(state.image, shape)
+        image_shape = state.transform(shape).shape
+        for name, roi in (*state.rois.items(), *state.profiles.items()):
+            roi.check_inside(name, image_shape)
+
     def now(self) -> DetectorState:
         """All settings at this moment."""
         return self._change(self._as_set())
@@ -115,7 +174,10 @@ class Sections:
 
     def detector_shape(self) -> tuple[int, int] | None:
         """(height, width) of the raw frames; None when it is not known before a scan."""
-        parameters = deep_merged(self._connection.defaults_if_known(), self.now().detector)
+        return self._raw_shape(self.now())
+
+    def _raw_shape(self, state: DetectorState) -> tuple[int, int] | None:
+        parameters = deep_merged(self._connection.defaults_if_known(), state.detector)
         return self._connection.shape(parameters) or detector_shape(parameters, self._connection.info_if_known())
 
     def image_shape(self) -> tuple[int, int] | None:
@@ -127,12 +189,7 @@ class Sections:
         """All that can be known before a scan: settings against each other, and against what the devices accept."""
         state = self.now()
         check_pipeline(self._name, state)
-        shape = self.detector_shape()
-        if shape is not None:
-            check_image(state.image, shape)
-            image_shape = state.transform(shape).shape
-            self.roi_counters.check_inside(image_shape)
-            self.roi_profiles.check_inside(image_shape)
+        self._check_geometry(state)
         acquisition = acquisition_parameters(state, request)
         check_capabilities(self._name, request, acquisition, self._connection.capabilities())
         self._connection.check(acquisition, trial_parameters(state).model_dump(mode="json"))
@@ -143,12 +200,14 @@ class Sections:
             check_image(image, shape)
 
     def _check_detector(self, parameters: dict[str, Any]) -> None:
-        state = self.now()
+        self._check_with_devices(replace(self.now(), detector=parameters))
+
+    def _check_with_devices(self, state: DetectorState) -> None:
         # a geometry of smx is for one size of the detector: it may be set before or after that
         smx = state.processing.pipeline == "smx"
         processing = LegacyParameters() if smx else processing_parameters(state, None)
         acquisition = acquisition_parameters(state, ScanRequest(1, 0.1, "internal"))
-        self._connection.check({**acquisition, "det": parameters}, processing.model_dump(mode="json"))
+        self._connection.check({**acquisition, "det": dict(state.detector)}, processing.model_dump(mode="json"))
 
     def _check_name(self, name: str, is_profile: bool) -> None:
         check_free(name, self.roi_counters.keys(), self.roi_profiles.keys(), is_profile)

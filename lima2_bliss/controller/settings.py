@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import ValidationError
 
@@ -51,6 +53,17 @@ def table(rows: Iterable[tuple[str, str, str]]) -> str:
     return "\n".join(
         f"  {name:<{name_width}}  {value:<{value_width}}  {meaning}".rstrip() for name, value, meaning in lines
     )
+
+
+Values = TypeVar("Values", covariant=True)
+
+
+@dataclass(frozen=True)
+class Plan(Generic[Values]):
+    """Values that a section has found good; ``put()`` makes them the present ones."""
+
+    values: Values
+    put: Callable[[], None]
 
 
 class SettingsSection:
@@ -122,6 +135,14 @@ class SettingsSection:
         self._store.set(json.dumps(different)) if different else self._store.clear()
         if self._on_change is not None:
             self._on_change()
+
+    def plan(self, values: Mapping[str, Any]) -> Plan[Any]:
+        """Check values for the whole section; those left out are of the configuration file."""
+        try:
+            checked = self._model.model_validate({**self._defaults.model_dump(), **values})
+        except ValidationError as error:
+            raise self._refused(error) from None
+        return Plan(checked, partial(self._accept, checked))
 
     def reset(self) -> None:
         """Back to the values of the configuration file."""

@@ -28,12 +28,17 @@ _OTHER_MAPS = {"mask": "smx.mask", "background": "smx.dark", "flatfield": "smx.f
 
 def check_smx(name: str, smx: SmxSettings, image: ImageSettings, processing: ProcessingSettings) -> None:
     """One `ParameterError` with all that keeps a scan of detector ``name`` from being processed by smx."""
-    faults = [*_not_with_smx(image, processing), *_geometry_faults(smx), *_selection_faults(smx), *_spot_faults(smx)]
+    faults = [
+        *_not_with_smx(image, processing, smx.mask),
+        *_geometry_faults(smx),
+        *_selection_faults(smx),
+        *_spot_faults(smx),
+    ]
     if faults:
         raise ParameterError(f"{name}: " + "; ".join(faults))
 
 
-def _not_with_smx(image: ImageSettings, processing: ProcessingSettings) -> Iterator[str]:
+def _not_with_smx(image: ImageSettings, processing: ProcessingSettings, mask: str | None) -> Iterator[str]:
     plain = ImageSettings()
     changed = [
         f"image.{field} = {getattr(image, field)!r}"
@@ -50,6 +55,8 @@ def _not_with_smx(image: ImageSettings, processing: ProcessingSettings) -> Itera
             " set back or choose processing.pipeline = 'legacy'"
         )
     for field, instead in _OTHER_MAPS.items():
+        if field == "mask" and processing.mask == mask:
+            continue  # det.mask gives both pipelines the same
         if getattr(processing, field) is not None:
             yield (
                 f"processing.{field} = {getattr(processing, field)!r} is of pipeline legacy;"

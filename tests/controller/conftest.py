@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for what its tests share
 
 #: Prints what a scan gave as one line of JSON; `failure(call)` gives an error's kind, text and time.
 TOOLS = """

@@ -74,7 +74,7 @@ def test_without_a_known_image_size_rois_are_checked_later():
     rois = roi_counters(shape=None)
     rois.set("far", (100_000, 0, 5, 5))
     with pytest.raises(ParameterError, match="'far'"):
-        rois.check_inside((100, 200))
+        rois["far"].check_inside("far", (100, 200))
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def test_python_runs(block, tmp_path):
 
 
 def test_every_runnable_block_is_of_a_kind_that_is_run():
-    assert {block.what for block in blocks("run")} <= {"bliss", "python", "consumer live", "consumer after"}
+    kinds = {"begin", "live", "live hits", "after", "hits", "blissdata2"}
+    assert {block.what for block in blocks("run")} <= {"bliss", "python", *(f"consumer {kind}" for kind in kinds)}
 
 
 @pytest.mark.stack
@@ -119,30 +120,74 @@ def scanned(stack, run_bliss):
     return scan
 
 
-def _consumer(stack, tmp_path, code):
+def _consumer(stack, tmp_path, code, python=sys.executable):
     script = tmp_path / "consumer.py"
     script.write_text(code)
+    env = {**stack.environment(), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(script)],
-        env=stack.environment(), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [str(python), "-W", "ignore", str(script)],
+        env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
-@pytest.mark.stack
-def test_the_live_consumer_follows_a_scan_to_its_end(stack, tmp_path, scanned):
-    with _consumer(stack, tmp_path, script("how-to/follow_a_scan.md", "consumer live")) as consumer:
+def _follows(stack, tmp_path, what, scan):
+    """What the live consumer prints while ``scan`` is run."""
+    page = "how-to/follow_a_scan.md"
+    with _consumer(stack, tmp_path, f"{script(page, 'consumer begin')}\n{script(page, what)}") as consumer:
         guard = threading.Timer(90, consumer.kill)
         guard.start()
         try:
             assert consumer.stdout.readline() == "waiting for a scan\n"
-            scanned()
-            said = consumer.stdout.read()
+            scan()
+            return consumer.stdout.read()
         finally:
             guard.cancel()
             guard.join()
             consumer.kill()
+
+
+@pytest.mark.stack
+def test_the_live_consumer_follows_a_scan_to_its_end(stack, tmp_path, scanned):
+    said = _follows(stack, tmp_path, "consumer live", scanned)
     assert "images from 0" in said
     assert said.endswith("the scan has ended\n"), said
+
+
+@pytest.fixture
+def hits_found(run_bliss):
+    """Starts a scan of `simulator` that finds hits, saved; gives their number."""
+    geometry = blocks("run", "bliss", "tutorial/hit_finding.md")[0].code
+    take = 'simulator.processing.pipeline = "smx"\nsimulator.smx.poni = str(poni)\nsimulator.take(60, 0.01)'
+    count = 'print("hits:", simulator.last_outcome.hits.hits)'
+
+    def scan():
+        code = f"{TIDY}\ntry:\n{_indented(geometry)}\n{_indented(take)}\n{_indented(count)}"
+        printed = run_bliss(f"{code}\nfinally:\n{_indented(TIDY)}")
+        return int(re.search(r"hits: (\d+)", printed)[1])
+
+    return scan
+
+
+@pytest.mark.stack
+def test_hits_are_followed_live_and_read_with_their_images(stack, tmp_path, hits_found):
+    found = []
+    said = _follows(stack, tmp_path, "consumer live hits", lambda: found.append(hits_found()))
+    assert said.endswith("the scan has ended\n"), said
+    assert sum(map(int, re.findall(r"(\d+) hits of", said))) == found[0] > 5
+    with _consumer(stack, tmp_path, script("how-to/follow_a_scan.md", "consumer hits")) as consumer:
+        said, _ = consumer.communicate(timeout=60)
+    assert consumer.returncode == 0, said
+    assert len(re.findall(r"(?m)^\d+ \d+$", said)) == 5, said
+
+
+@pytest.mark.stack
+def test_slices_come_with_the_plugin_in_blissdata_2(stack, tmp_path, scanned):
+    scanned()
+    code = script("how-to/follow_a_scan.md", "consumer blissdata2")
+    with _consumer(stack, tmp_path, code, ROOT / ".venv-blissdata2/bin/python") as consumer:
+        said, _ = consumer.communicate(timeout=60)
+    assert consumer.returncode == 0, said
+    assert said.startswith("(10, 1024, 1024)\n"), said
 
 
 @pytest.mark.stack

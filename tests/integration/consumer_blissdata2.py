@@ -2,7 +2,10 @@
 
     consumer_blissdata2.py finished KEY DETECTOR    the scan of that key, which has ended
     consumer_blissdata2.py follow DETECTOR          the next scan, while it runs; prints "ready" when it waits for it
+    consumer_blissdata2.py images KEY DETECTOR      images: whole, in steps, by views; with the time that they took
+    consumer_blissdata2.py trim KEY DETECTOR        trim the image stream as the memory tracker does, then `images`
 
+With ``--plugin`` first, images are read with the plugin of this package.
 Arrays are given as the checksum of each point (of each image, spectrum, ...), numbers as they are.
 """
 
@@ -88,6 +91,35 @@ def follow(streams: dict[str, Any]) -> dict[str, Any]:
                 live.append([image.frame_id, checksum(image.array)])
 
 
+def trim(store: DataStore, stream: Any) -> None:
+    """What the memory tracker leaves of a stream that has ended: its end."""
+    (last,) = store._redis.xrevrange(stream.key, count=1)
+    store._redis.xtrim(stream.key, minid=last[0], approximate=False)
+
+
+def read_images(stream: Any) -> dict[str, Any]:
+    """Images by slices, by index and by a cursor's view, and the seconds that slice and index took."""
+    begun = time.monotonic()
+    whole = stream[:]
+    sliced = time.monotonic()
+    single = [stream[index] for index in range(len(whole))]
+    done = time.monotonic()
+    view = stream.cursor().read(timeout=WAIT_S)
+    return {
+        "class": type(stream).__name__,
+        "points": plain(whole),
+        "dtype": whole.dtype.name,
+        "by_index": plain(single),
+        "by_view": plain(view),
+        "steps": plain(stream[3:40:7]),
+        "backwards": plain(stream[12:4:-1]),
+        "from_the_end": plain(stream[-3:]),
+        "empty": list(stream[7:7].shape),
+        "sliced_s": sliced - begun,
+        "single_s": done - sliced,
+    }
+
+
 def of_detector(scan: Any, detector: str) -> dict[str, Any]:
     """The streams of a detector by their short names."""
     return {name.partition(":")[2]: s for name, s in scan.streams.items() if name.startswith(f"{detector}:")}
@@ -110,6 +142,11 @@ def main(mode: str, *arguments: str) -> None:
     if mode == "finished":
         key, detector = arguments
         read: dict[str, Any] = {"streams": read_finished(of_detector(store.load_scan(key), detector))}
+    elif mode in ("images", "trim"):
+        key, detector = arguments
+        if mode == "trim":
+            trim(store, of_detector(store.load_scan(key), detector)["image"])
+        read = read_images(of_detector(store.load_scan(key), detector)["image"])
     else:
         (detector,) = arguments
         since = store.get_last_scan_timetag()
@@ -126,4 +163,9 @@ def main(mode: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--plugin":
+        from lima2_bliss.publishing import blissdata2
+
+        blissdata2.enable()
+        del sys.argv[1]
     main(*sys.argv[1:])

@@ -1,4 +1,7 @@
-"""Other processes read a detector's streams with blissdata 1.1 and 2.4, during the scan and after it."""
+"""Other processes read a detector's streams with blissdata 1.1 and 2.4, during the scan and after it.
+
+With blissdata 2 once alone, and once with the plugin of this package.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,7 @@ assert hdf5plugin.FILTERS  # imported for its filters
 HERE = Path(__file__).parent
 BLISSDATA2 = HERE.parents[1] / ".venv-blissdata2/bin/python"
 FRAMES = 60
-ARRAYS = {"image", "rows", "preview"}
+PLUGIN = "--plugin"
 
 SCAN = f"""
 import json
@@ -69,11 +72,11 @@ def checksum(array: np.ndarray) -> int:
 
 
 @contextmanager
-def following(python: Path, script: str, stack: Stack) -> Iterator[Callable[[], dict[str, Any]]]:
+def following(python: Path, script: str, stack: Stack, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
     """A consumer that follows the next scan; call what is given for what it has read."""
     process = subprocess.Popen(
-        [str(python), str(HERE / script), "follow", "simulator"],
-        env=stack.environment(),
+        [str(python), str(HERE / script), *options, "follow", "simulator"],
+        env=environment(stack, options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,28 +96,36 @@ def following(python: Path, script: str, stack: Stack) -> Iterator[Callable[[], 
         process.wait(10)
 
 
-def finished(python: Path, script: str, stack: Stack, key: str) -> dict[str, Any]:
+def finished(python: Path, script: str, stack: Stack, key: str, *options: str, mode: str = "finished") -> Any:
     """What a consumer reads of a scan that has ended."""
     done = subprocess.run(
-        [str(python), str(HERE / script), "finished", key, "simulator"],
-        env=stack.environment(),
+        [str(python), str(HERE / script), *options, mode, key, "simulator"],
+        env=environment(stack, options),
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    return json.loads(done.stdout)
+
+
+def environment(stack: Stack, options: Sequence[str]) -> dict[str, str]:
+    """Variables of a consumer: it sees this package only if it is to use its plugin."""
+    env = {name: value for name, value in stack.environment().items() if name != "PYTHONPATH"}
+    return env | ({"PYTHONPATH": str(HERE.parents[1])} if PLUGIN in options else {})
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One scan, and what four consumers read of it: blissdata 1.1 and 2.4, during it and after it."""
+    """One scan, and what consumers read of it: blissdata 1.1, 2.4 alone and 2.4 with the plugin, during and after."""
 
     scan: dict[str, Any]
     during1: dict[str, Any]
     during2: dict[str, Any]
+    during2_plugin: dict[str, Any]
     after1: dict[str, Any]
     after2: dict[str, Any]
+    after2_plugin: dict[str, Any]
 
     @property
     def frames(self) -> np.ndarray:
@@ -140,13 +151,16 @@ def seen(
     with ExitStack() as consumers:
         during1 = consumers.enter_context(following(first, "consumer_blissdata1.py", stack))
         during2 = consumers.enter_context(following(second, "consumer_blissdata2.py", stack))
+        plugin = consumers.enter_context(following(second, "consumer_blissdata2.py", stack, PLUGIN))
         scan = json.loads(run(SCAN).splitlines()[-1])
         return Seen(
             scan,
             during1(),
             during2(),
+            plugin(),
             finished(first, "consumer_blissdata1.py", stack, scan["key"]),
             finished(second, "consumer_blissdata2.py", stack, scan["key"]),
+            finished(second, "consumer_blissdata2.py", stack, scan["key"], PLUGIN),
         )
 
 
@@ -163,7 +177,7 @@ def test_consumers_that_follow_have_begun_while_the_scan_ran(seen: Seen) -> None
 def test_every_stream_is_there_for_everyone(seen: Seen) -> None:
     names = seen.scan["streams"]
     assert {"image", "preview", "preview_index", "frame_index", "timestamp", "beam_sum", "ring_std", "rows"} < {*names}
-    for consumer in (seen.during1, seen.during2, seen.after1, seen.after2):
+    for consumer in (seen.during1, seen.during2, seen.during2_plugin, seen.after1, seen.after2, seen.after2_plugin):
         assert sorted(consumer["streams"]) == names
 
 
@@ -182,12 +196,12 @@ def test_all_consumers_read_the_same_points(seen: Seen) -> None:
     for name in seen.scan["streams"]:
         points = seen.after1["streams"][name]["points"]
         assert len(points) == FRAMES or name.startswith("preview"), name
-        for consumer in (seen.during1, seen.during2, seen.after2):
+        for consumer in (seen.during1, seen.during2, seen.during2_plugin, seen.after2, seen.after2_plugin):
             assert consumer["streams"][name]["points"] == points, name
 
 
 def test_points_are_the_same_by_slice_and_by_index(seen: Seen) -> None:
-    for consumer in (seen.after1, seen.after2):
+    for consumer in (seen.after1, seen.after2, seen.after2_plugin):
         for name, stream in consumer["streams"].items():
             points = stream["points"]
             count = len(points)
@@ -197,7 +211,7 @@ def test_points_are_the_same_by_slice_and_by_index(seen: Seen) -> None:
             assert stream["sealed"], name
 
 
-@pytest.mark.parametrize("consumer", ["during1", "during2"])
+@pytest.mark.parametrize("consumer", ["during1", "during2", "during2_plugin"])
 def test_points_come_in_order_and_batches_follow_each_other(seen: Seen, consumer: str) -> None:
     streams = getattr(seen, consumer)["streams"]
     assert streams["frame_index"]["points"] == list(range(FRAMES))
@@ -259,3 +273,24 @@ def test_previews_belong_to_frames_of_the_scan(seen: Seen) -> None:
     assert tuple(streams["preview"]["shape"]) == (256, 320)
     frames = seen.frames.astype(streams["preview"]["dtype"])
     assert streams["preview"]["points"] == [checksum(frames[index]) for index in indices]
+
+
+@pytest.mark.parametrize(("options", "kind"), [((), "LimaStream"), ((PLUGIN,), "FrameStream")])
+def test_images_are_the_same_by_slice_step_view_and_index(
+    seen: Seen, stack: Stack, options: Sequence[str], kind: str
+) -> None:
+    read = finished(BLISSDATA2, "consumer_blissdata2.py", stack, seen.scan["key"], *options, mode="images")
+    points = seen.after1["streams"]["image"]["points"]
+    assert read["class"] == kind
+    assert read["dtype"] == "uint16"
+    assert read["points"] == read["by_index"] == read["by_view"] == points
+    assert read["steps"] == points[3:40:7]
+    assert read["backwards"] == points[12:4:-1]
+    assert read["from_the_end"] == points[-3:]
+    assert read["empty"][0] == 0
+
+
+def test_after_redis_was_trimmed_the_plugin_reads_the_files(seen: Seen, stack: Stack) -> None:
+    read = finished(BLISSDATA2, "consumer_blissdata2.py", stack, seen.scan["key"], PLUGIN, mode="trim")
+    points = seen.after1["streams"]["image"]["points"]
+    assert read["points"] == read["by_index"] == read["by_view"] == points

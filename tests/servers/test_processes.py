@@ -64,7 +64,7 @@ def test_servers_that_cannot_start_say_why_in_one_line(own_bench: TangoBench) ->
     database.put_device_property("id00/limareceiver/sim1", {"detector": ["nosuch"]})
     unknown = own_bench.run("lima2-receiver", "sim_1")
     assert unknown.returncode == 1
-    assert "detector 'nosuch' is not installed; installed: simulator" in unknown.stderr
+    assert "detector 'nosuch' is not installed; installed: jungfrau, simulator" in unknown.stderr
 
     database.put_device_property("id00/limareceiver/sim2", {"rank": ["2"]})
     wrong = own_bench.run("lima2-receiver", "sim_2")

@@ -78,4 +78,4 @@ def test_sections_of_one_kind_keep_their_own_defaults() -> None:
         if name.startswith("saving")
     }
 
-    assert len(set(prefixes.values())) == len(prefixes) == 4
+    assert len(set(prefixes.values())) == len(prefixes) == 5

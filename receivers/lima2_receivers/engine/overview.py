@@ -28,6 +28,7 @@ def receiver_overview(engine: ReceiverEngine, host: str, pid: int, access_endpoi
     """The receiver with all its acquisitions; what the engine does not know of its process is given."""
     memory = engine.memory
     return ReceiverOverview(
+        state=engine.state,
         rank=engine.rank,
         nb_receivers=engine.nb_receivers,
         host=host,
