@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
+
+from lima2_bliss.stack.demo_start import say, start_session
 
 FRAMES = 400
 DARK_FRAMES = 100
@@ -23,22 +23,11 @@ IMAGES = 20
 PACKETS_PER_FRAME = 128
 
 
-def say(line: str) -> None:
-    """One line to the demo, and by it to the person who runs it."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """Run the scans and print what came out of them; the last line is JSON for the demo."""
-    from bliss.common import axis  # it shows every deprecation once; what libraries deprecate is not the demo's matter
     from bliss.config import static
 
-    assert axis
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    session = static.get_config().get("demo")
-    session.setup()
-    session.scan_saving.base_path = os.environ["LIMA2_DATA"]
+    start_session()
     jungfrau = static.get_config().get("jungfrau")
     jungfrau.reset_settings()
     jungfrau.acquisition.latency_time = 1 / RATE_HZ - EXPOSURE_S

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
+
+from lima2_bliss.stack.demo_start import say, start_session
 
 FRAMES = 200
 EXPOSURE_S = 0.002
@@ -21,25 +21,12 @@ HIT_RATE = 0.3
 IMAGES = 20
 
 
-def say(line: str) -> None:
-    """One line to the demo, and by it to the person who runs it."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
     """Run the scans and print what came out of them; the last line is JSON for the demo."""
-    from bliss.common import axis  # it shows every deprecation once; what libraries deprecate is not the demo's matter
-    from bliss.config import static
-
-    assert axis
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    session = static.get_config().get("demo")
-    session.setup()
+    session = start_session()
     from bliss.shell.standard import ct, loopscan
 
     detector = session.env_dict["simulator"]
-    session.scan_saving.base_path = os.environ["LIMA2_DATA"]
     detector.reset_settings()
     detector.detector["generator.type"] = "diffraction"
     detector.detector["generator.diffraction.hit_rate"] = HIT_RATE

@@ -54,7 +54,10 @@ def running_stack(*detectors: str) -> Iterator[Stack]:
 
 
 def run_session(stack: Stack, code: str, timeout_s: float = 600.0) -> dict[str, Any]:
-    """Run BLISS code in session `demo`; the code calls ``answer(dict)`` once with what it measured."""
+    """Run BLISS code in session `demo`; the code calls ``answer(dict)`` once with what it measured.
+
+    It has ``own_pace(det, frames, expo_time, name, latency_time)``: a scan at the detector's own pace; scan, seconds.
+    """
     prelude = f"""\
 import json, sys, time, warnings
 from bliss.common import axis  # shows every deprecation once
@@ -68,6 +71,21 @@ SCAN_SAVING = session.scan_saving
 SCAN_SAVING.base_path = {str(stack.data_dir)!r}
 def answer(figures):
     print("ANSWER " + json.dumps(figures), flush=True)
+def own_pace(det, frames, expo_time, name, latency_time=None):
+    from bliss.scanning.chain import AcquisitionChain
+    from bliss.scanning.scan import Scan
+    params = {{"acq_expo_time": expo_time, "acq_nb_frames": frames, "acq_trigger_mode": "internal"}}
+    if latency_time is not None:
+        params["latency_time"] = latency_time
+    master = det.get_acquisition_object(params, None, {{}})
+    for counter in [*det.counter_groups.default, *det.counter_groups.status]:
+        master.add_counter(counter)
+    chain = AcquisitionChain()
+    chain.add(master)
+    scan = Scan(chain, name=name)
+    begin = time.time()
+    scan.run()
+    return scan, time.time() - begin
 """
     script = stack.state_dir / "bench_session.py"
     script.write_text(prelude + code)

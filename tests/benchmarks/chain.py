@@ -16,9 +16,6 @@ FRAME_BYTES = 1024 * 1024 * 2
 FIFO, STORE, RESERVE, PIPELINES = 50, 20, 16, 2
 
 CODE = """
-from bliss.scanning.chain import AcquisitionChain
-from bliss.scanning.scan import Scan
-
 det = simulator
 det.reset_settings()
 det.detector.update({"generator.type": "diffraction", "on_overrun": "wait"})
@@ -28,16 +25,7 @@ for i in range(4):
     det.roi_counters.set(f"roi{i}", (100 + 200 * i, 300, 150, 150))
 
 def series(frames):
-    params = {"acq_expo_time": 0.0001, "acq_nb_frames": frames, "acq_trigger_mode": "internal"}
-    master = det.get_acquisition_object(params, None, {})
-    for counter in det.counter_groups.default:
-        master.add_counter(counter)
-    chain = AcquisitionChain()
-    chain.add(master)
-    scan = Scan(chain, name="series")
-    begin = time.time()
-    scan.run()
-    return scan, time.time() - begin
+    return own_pace(det, frames, 0.0001, "series")
 
 series(100)
 scan, wall_s = series(FRAMES)

@@ -17,8 +17,6 @@ PACKETS = 128
 
 SETUP = """
 from pathlib import Path
-from bliss.scanning.chain import AcquisitionChain
-from bliss.scanning.scan import Scan
 
 det = static.get_config().get("jungfrau")
 det.reset_settings()
@@ -40,17 +38,7 @@ det.saving.frames_per_file = 2000
 
 def series(rate_hz, seconds, name="series"):
     frames = max(int(rate_hz * seconds), 20)
-    params = {"acq_expo_time": 1e-5, "acq_nb_frames": frames, "acq_trigger_mode": "internal",
-              "latency_time": 1 / rate_hz - 1e-5}
-    master = det.get_acquisition_object(params, None, {})
-    for counter in [*det.counter_groups.default, *det.counter_groups.status]:
-        master.add_counter(counter)
-    chain = AcquisitionChain()
-    chain.add(master)
-    scan = Scan(chain, name=name)
-    begin = time.time()
-    scan.run()
-    wall_s = time.time() - begin
+    scan, wall_s = own_pace(det, frames, 1e-5, name, 1 / rate_hz - 1e-5)
     status = det.last_outcome.status
     streams = {key.split(":", 1)[1]: stream for key, stream in scan.streams.items() if key.startswith("jungfrau:")}
     return {

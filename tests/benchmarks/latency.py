@@ -22,22 +22,13 @@ print(json.dumps({"arrival": arrival, "stamps": stamps}), flush=True)
 )
 
 CODE = """
-from bliss.scanning.chain import AcquisitionChain
-from bliss.scanning.scan import Scan
-
 det = simulator
 det.reset_settings()
 det.detector["generator.type"] = "diffraction"
 for i in range(4):
     det.roi_counters.set(f"roi{i}", (100 + 200 * i, 300, 150, 150))
 ct(0.01, det)
-params = {"acq_expo_time": 1 / RATE - 1e-5, "acq_nb_frames": FRAMES, "acq_trigger_mode": "internal"}
-master = det.get_acquisition_object(params, None, {})
-for counter in [*det.counter_groups.default, *det.counter_groups.status]:
-    master.add_counter(counter)
-chain = AcquisitionChain()
-chain.add(master)
-Scan(chain, name="series").run()
+own_pace(det, FRAMES, 1 / RATE - 1e-5, "series")
 answer({"lost": det.last_outcome.status.lost})
 """
 

@@ -5,27 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from detector_views import Memory
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.controller.detector_settings import DetectorSettings, deep_merged, flatten, nest
 from lima2_bliss.controller.settings import SettingsSection
 from lima2_bliss.controller.settings_models import ImageSettings, ProcessingSettings, SavingSettings
-
-
-class Memory:
-    """A store that lives as long as the test."""
-
-    def __init__(self, text: str | None = None) -> None:
-        self.text = text
-
-    def get(self) -> str | None:
-        return self.text
-
-    def set(self, text: str) -> None:
-        self.text = text
-
-    def clear(self) -> None:
-        self.text = None
 
 
 def test_a_good_value_is_there_again_in_the_next_session():

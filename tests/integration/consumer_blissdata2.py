@@ -4,6 +4,7 @@
     consumer_blissdata2.py follow DETECTOR          the next scan, while it runs; prints "ready" when it waits for it
     consumer_blissdata2.py images KEY DETECTOR      images: whole, in steps, by views; with the time that they took
     consumer_blissdata2.py trim KEY DETECTOR        trim the image stream as the memory tracker does, then `images`
+    consumer_blissdata2.py late DETECTOR            of the next scan, images 5 to 24 when there are 80
 
 With ``--plugin`` first, images are read with the plugin of this package.
 Arrays are given as the checksum of each point (of each image, spectrum, ...), numbers as they are.
@@ -120,6 +121,14 @@ def read_images(stream: Any) -> dict[str, Any]:
     }
 
 
+def read_late(stream: Any) -> dict[str, Any]:
+    """Images of long ago, while the scan runs."""
+    cursor = stream.cursor()
+    while (view := cursor.read(timeout=WAIT_S)) is None or view.last_index < 80:
+        pass
+    return {"points": plain(stream[5:25]), "ended": stream.is_sealed()}
+
+
 def of_detector(scan: Any, detector: str) -> dict[str, Any]:
     """The streams of a detector by their short names."""
     return {name.partition(":")[2]: s for name, s in scan.streams.items() if name.startswith(f"{detector}:")}
@@ -155,7 +164,10 @@ def main(mode: str, *arguments: str) -> None:
         scan = store.load_scan(key)
         while scan.state < ScanState.STARTED:
             scan.update(timeout=WAIT_S)
-        read = {"state": scan.state.name, **follow(of_detector(scan, detector))}
+        if mode == "late":
+            read = read_late(of_detector(scan, detector)["image"])
+        else:
+            read = {"state": scan.state.name, **follow(of_detector(scan, detector))}
         while scan.state < ScanState.CLOSED:
             scan.update(timeout=WAIT_S)
     read |= {"version": importlib.metadata.version("blissdata"), "key": key}

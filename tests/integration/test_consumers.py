@@ -72,10 +72,12 @@ def checksum(array: np.ndarray) -> int:
 
 
 @contextmanager
-def following(python: Path, script: str, stack: Stack, *options: str) -> Iterator[Callable[[], dict[str, Any]]]:
+def following(
+    python: Path, script: str, stack: Stack, *options: str, mode: str = "follow"
+) -> Iterator[Callable[[], dict[str, Any]]]:
     """A consumer that follows the next scan; call what is given for what it has read."""
     process = subprocess.Popen(
-        [str(python), str(HERE / script), *options, "follow", "simulator"],
+        [str(python), str(HERE / script), *options, mode, "simulator"],
         env=environment(stack, options),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

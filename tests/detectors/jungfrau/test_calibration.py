@@ -108,7 +108,7 @@ def test_files_that_are_no_calibration_or_from_the_future_are_refused(tmp_path):
         load_calibration(path)
     for name, value, text in (
         ("version", 2, "up to 1"),
-        ("format", "other", "no Jungfrau"),
+        ("format", "other", "holds no calibration"),
         ("taken_at", "x", "damaged"),
     ):
         path.unlink(missing_ok=True)

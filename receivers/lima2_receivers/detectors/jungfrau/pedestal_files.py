@@ -16,9 +16,10 @@ import numpy as np
 from lima2_bliss.contract import ParameterError, SavingError
 from lima2_receivers.detectors.jungfrau.calibration import STAGES, Calibration, all_stages
 from lima2_receivers.detectors.jungfrau.calibration_file import FORMAT as CALIBRATION_FORMAT
-from lima2_receivers.detectors.jungfrau.calibration_file import load_calibration, save_calibration, write_new_file
+from lima2_receivers.detectors.jungfrau.calibration_file import load_calibration, save_calibration
 from lima2_receivers.detectors.jungfrau.gain_files import read_hdf5_gains, read_psi_gains
 from lima2_receivers.detectors.jungfrau.pedestals import PedestalLimits, PedestalTaker, StageSums, gains_only
+from lima2_receivers.detectors.jungfrau.versioned_file import read_versioned, write_new_file
 
 FORMAT = "lima2-bliss Jungfrau sums of dark frames"
 
@@ -88,25 +89,11 @@ def _write(file: Any, sums: DarkSums) -> None:
 
 def load_sums(path: str | Path) -> DarkSums:
     """Read a file; `ParameterError` says what is wrong with one that holds no sums, or is of a newer version."""
-    try:
-        with h5py.File(path, "r") as file:
-            return _read(file, path)
-    except OSError as error:
-        raise ParameterError(f"{path}: sums of dark frames cannot be read: {error}") from None
-    except (KeyError, ValueError, TypeError) as error:
-        if isinstance(error, ParameterError):
-            raise
-        raise ParameterError(f"{path}: damaged sums of dark frames: {error}") from None
+    return read_versioned(path, "sums of dark frames", FORMAT, VERSION, _read)
 
 
-def _read(file: Any, path: str | Path) -> DarkSums:
+def _read(file: Any) -> DarkSums:
     attributes: Mapping[str, Any] = file.attrs
-    if attributes.get("format") != FORMAT:
-        raise ParameterError(f"{path} holds no sums of dark frames (attribute format is {attributes.get('format')!r})")
-    if int(attributes["version"]) > VERSION:
-        raise ParameterError(
-            f"{path} has version {attributes['version']}; this program reads up to {VERSION}: update it"
-        )
     modules, rows, columns = (int(length) for length in attributes["shape"])
     taker = PedestalTaker((modules, rows, columns))
     modes = {}
