@@ -154,7 +154,7 @@ def test_the_live_consumer_follows_a_scan_to_its_end(stack, tmp_path, scanned):
 
 
 @pytest.fixture
-def hits_found(run_bliss):
+def hits_found(run_bliss, tmp_path):
     """Starts a scan of `simulator` that finds hits, saved; gives their number."""
     geometry = blocks("run", "bliss", "tutorial/hit_finding.md")[0].code
     take = 'simulator.processing.pipeline = "smx"\nsimulator.smx.poni = str(poni)\nsimulator.take(60, 0.01)'
@@ -162,7 +162,8 @@ def hits_found(run_bliss):
 
     def scan():
         code = f"{TIDY}\ntry:\n{_indented(geometry)}\n{_indented(take)}\n{_indented(count)}"
-        printed = run_bliss(f"{code}\nfinally:\n{_indented(TIDY)}")
+        env = {"LIMA2_DATA": str(tmp_path)}  # where the tutorial saves: BLISS numbers scans by directory
+        printed = run_bliss(f"{code}\nfinally:\n{_indented(TIDY)}", env=env)
         return int(re.search(r"hits: (\d+)", printed)[1])
 
     return scan
