@@ -8,6 +8,8 @@ series first. ``--soak`` SECONDS runs at 80 % of it for so long, and looks at me
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import Any
 
 from _harness import arguments, copy_gb_per_s, cpu_seconds, receiver_rss_mb, report, run_session, running_stack
@@ -53,10 +55,10 @@ SEARCH = """
 low, high, tried = 0.0, None, []
 rate = START
 series(100, 1, "first")
-while high is None or high - low > 0.06 * high:
-    got = series(rate, 4)
+while low < MOST and (high is None or high - low > 0.06 * high):
+    got = series(rate, TRIAL)
     tried.append((rate, got["lost"], got["wall_s"]))
-    behind = got["wall_s"] > 4 * 1.25 + 1.0  # the simulator itself could not send faster
+    behind = got["wall_s"] > got["frames"] / rate * 1.25 + 1.0  # the simulator itself could not send faster
     if got["lost"] or got["packets"]["packets_missing"] or behind:
         high = rate
     else:
@@ -75,7 +77,8 @@ def add_up(got: dict[str, Any]) -> None:
     packets = got["packets"]
     assert packets["packets_placed"] + packets["packets_missing"] == got["frames"] * PACKETS, got
     assert got["published"] == got["frames"], got
-    assert got["processed"] + got["lost"] == got["frames"], got
+    assert packets["frames_complete"] + packets["frames_incomplete"] + got["lost"] == got["frames"], got
+    assert got["processed"] == got["frames"], got
     assert got["saved"] == got["frames"], got
 
 
@@ -94,27 +97,47 @@ def confirmed(stack: Any, rate: float, seconds: float) -> tuple[dict[str, Any], 
 
 
 def soak(stack: Any, rate: float, seconds: float) -> dict[str, Any]:
-    """A long series: growth of the receivers' memory after its first fifth, and what was lost."""
-    run_session(stack, SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{max(seconds / 5, 5)!r}"))
-    before = receiver_rss_mb(stack)
-    code = SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{seconds!r}")
-    got = run_session(stack, code, timeout_s=seconds + 300)
-    after = receiver_rss_mb(stack)
+    """A long series: what was lost, and how the receivers' memory grew from its middle third to its last one.
+
+    Before that buffers are touched for the first time, and the logs of results fill up to their limits.
+    """
+    samples: list[tuple[float, float]] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(2):
+            samples.append((time.monotonic(), max(receiver_rss_mb(stack).values())))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        code = SETUP + CONFIRM.replace("RATE", f"{rate!r}").replace("SECONDS", f"{seconds!r}")
+        got = run_session(stack, code, timeout_s=seconds + 300)
+    finally:
+        ended.set()
+        watcher.join()
     add_up(got)
+    during = [mb for at, mb in samples if at >= samples[-1][0] - seconds]
+    third = len(during) // 3
+    middle, last = max(during[third : 2 * third]), max(during[2 * third :])
     return {
         "soak_s": seconds,
         "soak_frames": got["frames"],
         "soak_lost_frames": got["lost"],
         "soak_lost_packets": got["packets"]["packets_missing"],
-        "soak_rss_mb": max(after.values()),
-        "soak_rss_growth_mb": max(after[name] - before[name] for name in after),
+        "soak_rss_mb": last,
+        "soak_rss_growth_mb": last - middle,
     }
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", seconds=30.0, start_hz=150.0, soak=0.0)
+    options = arguments(__doc__ or "", seconds=30.0, trial_s=4.0, start_hz=150.0, most_hz=5000.0, soak=0.0)
     with running_stack("jungfrau") as stack:
-        found = run_session(stack, SETUP + SEARCH.replace("START", f"{options.start_hz!r}"), timeout_s=1200)
+        words = {"START": options.start_hz, "TRIAL": options.trial_s, "MOST": options.most_hz}
+        search = SEARCH
+        for word, value in words.items():
+            search = search.replace(word, f"{value!r}")
+        found = run_session(stack, SETUP + search, timeout_s=1200)
         got, cores = confirmed(stack, found["rate"], options.seconds)
         long = soak(stack, 0.8 * got["rate_hz"], options.soak) if options.soak else {}
     busy = max(cores, key=lambda name: cores[name])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from ruamel.yaml import YAML
 
-from lima2_bliss.contract import ConnectionLostError, NotReadyError
-from lima2_bliss.controller import connection
+from lima2_bliss.contract import ConnectionLostError
 from lima2_bliss.controller.configuration import configuration
 from lima2_bliss.controller.connection import Connection
 from lima2_bliss.controller.detector_settings import flatten
@@ -56,24 +54,6 @@ def test_other_detectors_are_not_asked() -> None:
     made, control = connected(["pulse"])
     assert made.shape({"rows": 1}) is None
     assert control.asked == []
-
-
-def test_what_needs_a_moment_is_asked_again_for_a_while() -> None:
-    tries = iter([NotReadyError("being read"), NotReadyError("being read"), None])
-
-    def call() -> str:
-        error = next(tries)
-        if error is not None:
-            raise error
-        return "done"
-
-    assert connection._patiently(call, period_s=0.0) == "done"
-
-    def never() -> str:
-        raise NotReadyError("being read")
-
-    with pytest.raises(NotReadyError):
-        connection._patiently(never, patience_s=-1.0)
 
 
 def test_the_shipped_objects_are_accepted() -> None:

@@ -40,6 +40,10 @@ SCRIPTS = {
         ["--frames", "20", "--rounds", "2", "--seconds", "0.2", "--steps", "1"],
         {"drain_fps", "live_fps", "lost_packets", "cpu_ms_per_frame", "ratio_to_naive"},
     ),
+    "jungfrau_chain": (
+        ["--seconds", "0.5", "--trial-s", "0.3", "--start-hz", "40", "--most-hz", "60"],
+        {"frames_per_s", "lost_packets", "limit"},
+    ),
     "scan_overhead": (
         ["--points", "10", "--repeats", "2"],
         {"prepare_ms", "start_ms", "ct_50ms_wall_ms", "loopscan_points_per_s"},
