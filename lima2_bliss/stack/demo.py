@@ -112,6 +112,7 @@ def main() -> None:
     begin = time.monotonic()
     try:
         say("starting Redis, beacon, Tango database; control, two receivers, access and publisher of two detectors ...")
+        say("(the first start on a host compiles kernels; that takes some two minutes)")
         stack.up(detectors=DETECTORS)
         say(f"... up after {time.monotonic() - begin:.1f} s: " + ", ".join(row.name for row in stack.status()))
         summary = run_session(stack, demo_session.__file__)

@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 BEACON = "beacon"
 START_TIMEOUT_S = 60.0
+#: A receiver compiles its kernels at the first start on a host; several take turns, so that only one does.
+SERVER_TIMEOUT_S = 400.0
 STOP_TIMEOUT_S = 10.0
 
 
@@ -194,7 +196,7 @@ class Stack:
         self._save(record)
         for server in started:
             pid, log = record.pids[server.name], self._log_of(server.name)
-            processes.wait_for(server.name, lambda s=server: self._answers(record, s), pid, log, START_TIMEOUT_S, 0.1)  # type: ignore[misc]
+            processes.wait_for(server.name, lambda s=server: self._answers(record, s), pid, log, SERVER_TIMEOUT_S, 0.1)  # type: ignore[misc]
 
     def _log_of(self, name: str) -> Path:
         return self.log_dir / f"{name.replace('/', '_')}.log"

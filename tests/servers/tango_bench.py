@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from lima2_bliss.stack.detector_yaml import tango_servers
 
 BIN = Path(sys.executable).parent
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0
 
 
 def free_port() -> int:
