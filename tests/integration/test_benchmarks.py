@@ -42,7 +42,7 @@ SCRIPTS = {
     ),
     "jungfrau_chain": (
         ["--seconds", "0.5", "--trial-s", "0.3", "--start-hz", "40", "--most-hz", "60"],
-        {"frames_per_s", "lost_packets", "limit"},
+        {"frames_per_s", "lost_packets", "cores_all"},
     ),
     "scan_overhead": (
         ["--points", "10", "--repeats", "2"],
