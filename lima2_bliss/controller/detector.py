@@ -19,9 +19,10 @@ from lima2_bliss.contract import AcqState, Lima2Error, ParameterError, SystemSta
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
 from lima2_bliss.controller.configuration import configuration
 from lima2_bliss.controller.connection import Connection
-from lima2_bliss.controller.continuous_scan import TakeRequest, continuous_scan
 from lima2_bliss.controller.counters import counter_groups, make_counters
+from lima2_bliss.controller.detector_scans import DetectorScans
 from lima2_bliss.controller.detector_settings import DetectorSettings
+from lima2_bliss.controller.displays import Displays
 from lima2_bliss.controller.metadata import detector_metadata
 from lima2_bliss.controller.outcome import Outcome
 from lima2_bliss.controller.parameters import DetectorState
@@ -48,7 +49,7 @@ _PLUMBING = frozenset(
 )
 
 
-class Lima2Detector(CounterController, HasMetadataForScanExclusive, ShellViews):
+class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScans, Displays, ShellViews):
     """A 2D detector of one control and N receivers, as one object of a session.
 
     Settings are in `acquisition`, `image`, `processing`, `smx`, `saving` and `detector`, regions in `roi_counters` and
@@ -247,26 +248,6 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, ShellViews):
         return detector_metadata(
             self.settings_now(), self._connection.info_if_known(), self.detector_shape(), self._configuration.metadata
         )
-
-    def take(
-        self,
-        nb_images: int,
-        expo_time: float,
-        *counters: Any,
-        trigger: str = "internal",
-        images_per_trigger: int = 1,
-        latency_time: float | None = None,
-        save: bool = True,
-        run: bool = True,
-    ) -> Any:
-        """Scan of images at the detector's own rate, ``expo_time`` [s] each; 0 images: until Ctrl-C.
-
-        ``trigger`` "external": each pulse at the detector's input gives ``images_per_trigger`` images; "gate": each
-        pulse gives one image, exposed as long as the pulse lasts. ``counters``: only these instead of the detector's
-        default ones.
-        """
-        request = TakeRequest(nb_images, expo_time, trigger, images_per_trigger, latency_time)
-        return continuous_scan(self, request, counters, save, run)
 
     def tune(
         self, file: str | Path | None = None, nb_frames: int = 200, timeout_s: float = 600.0, **settings: Any
