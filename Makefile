@@ -3,6 +3,8 @@
 .PHONY: help setup setup-consumer setup-conductor demo test lint format bench docs clean
 
 PY := .venv/bin/python
+# two at a time, each with a stack of its own; the tests of one file run in one process
+PYTEST_ARGS ?= -n 2 --dist loadfile
 
 help:
 	@sed -n 's/^# make/make/p' Makefile; echo "also: setup lint format bench docs clean"
