@@ -1,6 +1,6 @@
 # make demo   the main job on a simulated detector, from a fresh machine
 # make test   the whole test suite
-.PHONY: help setup setup-consumer setup-conductor demo test lint format bench docs clean
+.PHONY: help setup setup-consumer setup-conductor setup-bliss24 demo test lint format bench docs clean
 
 PY := .venv/bin/python
 # two at a time, each with a stack of its own; the tests of one file run in one process
@@ -17,6 +17,9 @@ setup-consumer: setup
 
 setup-conductor: setup
 	@bash .ci/setup conductor
+
+setup-bliss24: setup
+	@bash .ci/setup bliss24
 
 demo: setup
 	@$(PY) -m lima2_bliss.stack.demo
@@ -42,4 +45,4 @@ docs: setup
 	@.venv/bin/mkdocs build --strict -q
 
 clean:
-	rm -rf .venv .venv-blissdata2 .venv-conductor site artifacts .stack
+	rm -rf .venv .venv-blissdata2 .venv-conductor .venv-bliss24 site artifacts .stack

@@ -35,6 +35,34 @@ SESSION = """\
 """
 
 
+#: A session with the ESRF data policy, whose data is beside the configuration; without data portal.
+POLICY_SESSION = """\
+class: Session
+name: policy
+setup-file: ./tests_setup.py
+config-objects: [robx, diode, simulator, sim1, sim3]
+scan_saving:
+  class: ESRFScanSaving
+  beamline: id00
+  inhouse_data_root: {root}/{{beamline}}/inhouse
+  visitor_data_root: {root}/visitor
+  tmp_data_root: {root}/{{beamline}}/tmp
+"""
+
+#: The external writer of both sessions; tests that need it start it (tests/controller/nexus_writer.py).
+NEXUS_WRITER = """\
+server: nexuswriter
+personal_name: tests
+device:
+- tango_name: id00/bliss_nxwriter/tests
+  class: NexusWriter
+  properties: {session: tests}
+- tango_name: id00/bliss_nxwriter/policy
+  class: NexusWriter
+  properties: {session: policy}
+"""
+
+
 def _shared_memory() -> set[str]:
     return {path.name for path in Path("/dev/shm").iterdir() if path.name.startswith(("lima2", "psm_"))}
 
@@ -95,7 +123,7 @@ def artifacts() -> Path:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The embedded stack: session `tests`; detectors sim1, simulator, sim3 over 1, 2, 3 receivers.
+    """The embedded stack: sessions `tests`, `policy`; detectors sim1, simulator, sim3 over 1, 2, 3 receivers.
 
     Its configuration also has jfone and jf4m, Jungfraus over 4 and 2 receivers, that only the tests of them start.
     """
@@ -107,6 +135,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name, receivers in (("jfone", 4), ("jf4m", 2)):
         write_detector(config, name, receivers, "jungfrau")
     (config / "sessions" / "tests.yml").write_text(SESSION)
+    (config / "sessions" / "policy.yml").write_text(POLICY_SESSION.format(root=base / "esrf"))
+    (config / "tango" / "nexuswriter.yml").write_text(NEXUS_WRITER)
     (config / "sessions" / "tests_setup.py").write_text("from bliss.setup_globals import *\n")
     running = Stack(base / "state")
     try:
@@ -120,14 +150,15 @@ PRELUDE = """\
 import sys
 from bliss.config import static
 config = static.get_config()
-session = config.get("tests")
+session = config.get({session!r})
 session.setup()
 env = session.env_dict
 globals().update({{k: v for k, v in env.items() if not k.startswith("__")}})
 from bliss.shell.standard import *
 data_path = {data_path!r}
 SCAN_SAVING = session.scan_saving
-SCAN_SAVING.base_path = data_path
+if SCAN_SAVING.data_policy != "ESRF":
+    SCAN_SAVING.base_path = data_path
 """
 
 
@@ -136,9 +167,15 @@ def bliss_in(stack: Stack) -> Callable[[Path], Callable[..., str]]:
     """``bliss_in(directory)`` is like `run_bliss`, with data and script in that directory."""
 
     def runner(place: Path) -> Callable[..., str]:
-        def run(code: str, timeout_s: float = 90.0, check: bool = True, env: Mapping[str, str] | None = None) -> str:
+        def run(
+            code: str,
+            timeout_s: float = 90.0,
+            check: bool = True,
+            env: Mapping[str, str] | None = None,
+            session: str = "tests",
+        ) -> str:
             script = place / "bliss_script.py"
-            script.write_text(PRELUDE.format(data_path=str(place)) + code)
+            script.write_text(PRELUDE.format(data_path=str(place), session=session) + code)
             done = subprocess.run(
                 [sys.executable, str(script)],
                 env={**stack.environment(), **(env or {})},
@@ -161,7 +198,7 @@ def run_bliss(bliss_in: Callable[[Path], Callable[..., str]], tmp_path: Path) ->
     """Runs BLISS code in a process of its own with session `tests` set up; returns what it printed.
 
     The code finds `session`, `config`, `data_path` (a temporary directory set as SCAN_SAVING.base_path) and everything
-    that the shell has. ``env`` adds variables to its environment.
+    that the shell has. ``env`` adds variables to its environment, ``session`` is another session of the stack.
     """
     return bliss_in(tmp_path)
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from lima2_bliss.client.devices import Devices
 from lima2_bliss.client.errors_by_device import failures, one_error, raise_failures
 from lima2_bliss.client.masters import MasterWriter
 from lima2_bliss.client.pace import Pace
 from lima2_bliss.client.reading import Reading
-from lima2_bliss.client.receiver_link import ReceiverLink, ask_all, read_status
+from lima2_bliss.client.receiver_link import ask_all, read_status
 from lima2_bliss.client.sources import FRAME, INPUT_FRAME, accumulation_depth, counted_source
 from lima2_bliss.client.status import AcquisitionStatus, ReceiverStatus, gather
-from lima2_bliss.client.tango_link import DeviceLink, on_each
+from lima2_bliss.client.tango_link import on_each
 from lima2_bliss.client.watch import Patience, Watch, nothing_yet
 from lima2_bliss.contract import (
     AcquisitionError,
@@ -34,17 +34,6 @@ from lima2_bliss.contract.wire import StatusRequest
 logger = logging.getLogger(__name__)
 
 Until = str | Callable[[AcquisitionStatus], bool]
-
-
-@dataclass(frozen=True)
-class Devices:
-    """The devices of a detector during one acquisition; receivers, their addresses and process ids in rank order."""
-
-    control: DeviceLink
-    receivers: Sequence[DeviceLink]
-    links: Sequence[ReceiverLink]
-    pids: Sequence[int]
-    access: DeviceLink | None = None
 
 
 class Acquisition:
@@ -200,6 +189,11 @@ class Acquisition:
         self._known = known
         return self._gathered()
 
+    @property
+    def known(self) -> AcquisitionStatus:
+        """Counts of all receivers as they were last heard; nobody is asked, so nobody who is gone is waited for."""
+        return self._gathered()
+
     def wait(
         self,
         until: Until = "finished",
@@ -258,7 +252,9 @@ class Acquisition:
 
     def _watch(self) -> Watch:
         d = self._devices
-        return Watch(self.uuid, d.links, d.receivers, d.pids, d.control, self._known, self._patience)
+        # once released, control belongs to the next acquisition
+        control = None if self._released else d.control
+        return Watch(self.uuid, d.links, d.receivers, d.pids, control, self._known, self._patience)
 
     def _gathered(self) -> AcquisitionStatus:
         return gather(self.uuid, self._known, self.input_topology, self.topology, self._saved_source)
@@ -291,6 +287,10 @@ class Acquisition:
     def files(self) -> list[Path]:
         """Receiver files that are complete, source after source in rank order."""
         return self._masters.receiver_files(self.status().receivers)
+
+    def describe(self, fields: Mapping[str, Any]) -> None:
+        """Further NXdetector fields of the master files: a plain tree as `lima2_bliss.client.nxdetector` has it."""
+        self._masters.describe(fields)
 
     @property
     def master_files(self) -> dict[str, Path]:

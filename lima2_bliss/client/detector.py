@@ -9,8 +9,9 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from lima2_bliss.client.acquisition import Acquisition, Devices
+from lima2_bliss.client.acquisition import Acquisition
 from lima2_bliss.client.concurrency import concurrently_within, start
+from lima2_bliss.client.devices import Devices
 from lima2_bliss.client.errors_by_device import raise_failures
 from lima2_bliss.client.parameter_trees import (
     for_detector,
@@ -19,7 +20,7 @@ from lima2_bliss.client.parameter_trees import (
     with_block,
     with_shared_counts,
 )
-from lima2_bliss.client.preparation import look, prepare_devices, repair, write_parameters
+from lima2_bliss.client.preparation import look, prepare_devices, repair, settled, write_parameters
 from lima2_bliss.client.readiness import when_ready
 from lima2_bliss.client.receiver_link import ReceiverLink
 from lima2_bliss.client.sources import FRAME, enabled_savings
@@ -162,6 +163,7 @@ class Detector:
         snapshot = look(self._control, self._receivers, self._access)
         if processing is None:
             processing = self.default_parameters()[1]
+        snapshot = settled(snapshot, self._receivers)
         recovered = repair(snapshot, self._control, self._receivers)
         processing = resolve_saving(with_shared_counts(processing), self._receivers)
         acquisition = with_block(acquisition, processing)

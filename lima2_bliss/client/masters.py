@@ -5,27 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from threading import Lock
+from typing import Any
 
+from lima2_bliss.client.counts_table import counts_table
+from lima2_bliss.client.devices import Devices
 from lima2_bliss.client.errors_by_device import one_error
-from lima2_bliss.client.sources import FRAME, RAW, SPARSE_FRAME, accumulation_depth, enabled_savings
+from lima2_bliss.client.nxdetector import detector_fields, for_files, image_transform
+from lima2_bliss.client.sources import FRAME, RAW, RAW_FRAME, SPARSE_FRAME, accumulation_depth, enabled_savings
 from lima2_bliss.client.status import ReceiverStatus
-from lima2_bliss.contract import DeviceTimeoutError, FrameInfo, Lima2Error, SavingError
+from lima2_bliss.client.tango_link import DeviceLink
+from lima2_bliss.contract import ConnectionLostError, DeviceTimeoutError, FrameInfo, Lima2Error, SavingError
 from lima2_bliss.contract.access import MasterJob
 
-if TYPE_CHECKING:
-    from lima2_bliss.client.acquisition import Devices
-
 logger = logging.getLogger(__name__)
+
+#: One master file at a time is asked of an access device, by its name: a scan may end while an earlier one is saved.
+_turns: defaultdict[str, Lock] = defaultdict(Lock)
 
 
 class MasterWriter:
     """The files of one acquisition, told from its saving parameters."""
 
     def __init__(
-        self, uuid: str, devices: Devices, acquisition: dict[str, Any], processing: dict[str, Any], poll_s: float = 0.01
+        self,
+        uuid: str,
+        devices: Devices,
+        acquisition: dict[str, Any],
+        processing: dict[str, Any],
+        poll_s: float = 0.004,
     ) -> None:
         self._uuid = uuid
         self._devices = devices
@@ -35,6 +46,11 @@ class MasterWriter:
         self._saving = enabled_savings(processing)
         self._depth = accumulation_depth(processing)
         self._written: dict[str, Path] = {}
+        self._described: dict[str, Any] = {}
+
+    def describe(self, fields: Mapping[str, Any]) -> None:
+        """NXdetector fields that the master files will have beside those that follow from the parameters."""
+        self._described = dict(fields)
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -68,6 +84,12 @@ class MasterWriter:
                 continue
             try:
                 self._write_one(source, counts, receivers, timeout_s)
+            except ConnectionLostError as error:
+                lacking = ", ".join(sorted(self._saving.keys() - self._written.keys()))
+                where = f"no master file of {lacking} in {self.paths[source].parent}"
+                text = f"{where}, the receivers' files are complete: {error.what}"
+                errors.append(ConnectionLostError(text, **error.errinfo))
+                break
             except Lima2Error as error:
                 errors.append(error)
         if errors:
@@ -84,13 +106,17 @@ class MasterWriter:
             dtype=info.dtype.str,
             kind="sparse" if source == SPARSE_FRAME else "dense",
             spots=self._saving[SPARSE_FRAME] if source == FRAME and SPARSE_FRAME in self._written else None,
-            metadata=self._metadata(source),
+            metadata=self._metadata(source, receivers),
         )
 
     def _write_one(self, source: str, counts: list[int], receivers: Sequence[ReceiverStatus], timeout_s: float) -> None:
         job = self._job(source, counts, receivers)
         access = self._devices.access
         assert access is not None
+        with _turns[access.name]:
+            self._have_written(source, job, access, timeout_s)
+
+    def _have_written(self, source: str, job: MasterJob, access: DeviceLink, timeout_s: float) -> None:
         access.call("WriteMaster", job.model_dump_json())
         deadline = time.monotonic() + timeout_s
         while True:
@@ -104,14 +130,20 @@ class MasterWriter:
                 raise DeviceTimeoutError(f"master file of {source} is not written after {timeout_s:g} s")
             time.sleep(self._poll_s)  # under gevent this is gevent's
 
-    def _metadata(self, source: str) -> dict[str, Any]:
+    def _metadata(self, source: str, receivers: Sequence[ReceiverStatus]) -> dict[str, Any]:
         tree: dict[str, Any] = {
             "acquisition_uuid": self._uuid,
             "frame_source": source,
             "params": {"acquisition": self._acquisition, "processing": self._processing},
+            "receivers": counts_table(receivers),
         }
+        info: dict[str, Any] = {}
         try:
-            tree["detector_information"] = json.loads(self._devices.control.read("det_info")[0])
+            info = tree["detector_information"] = json.loads(self._devices.control.read("det_info")[0])
         except Lima2Error as error:
             logger.warning("acquisition %s: master file goes without detector information: %s", self._uuid, error)
-        return tree
+        fields = detector_fields(self._acquisition, self._processing, info) | self._described
+        size = info.get("dimensions")
+        if size and self._acquisition.get("img") and source == FRAME:
+            tree["image_transform"] = image_transform(self._acquisition, (size["y"], size["x"])).to_json()
+        return for_files(fields, raw=source == RAW_FRAME) | tree

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import uuid as uuids
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lima2_bliss.client.errors_by_device import (
     failures,
@@ -21,6 +22,10 @@ from lima2_bliss.contract import NO_ERROR, AcqState, StateError, error_from_json
 from lima2_bliss.contract.states import state_from_tango
 
 logger = logging.getLogger(__name__)
+
+#: A receiver that has all frames of an acquisition is RUNNING for a moment more [s].
+SETTLE_S = 0.5
+_SETTLE_POLL_S = 0.005
 
 CONTROL_ATTRIBUTES = ("State", "last_error", "finished")
 RECEIVER_ATTRIBUTES = (
@@ -88,6 +93,30 @@ def look(control: DeviceLink, receivers: Sequence[DeviceLink], access: DeviceLin
             )
         )
     return Snapshot(ControlSnapshot(state_from_tango(str(state)), str(error), bool(finished)), tuple(found))
+
+
+def settled(snapshot: Snapshot, receivers: Sequence[DeviceLink]) -> Snapshot:
+    """The snapshot once no receiver is RUNNING any more because it has just received its last frame.
+
+    When control has ended the acquisition, that takes a moment; who is RUNNING after `SETTLE_S` has been left behind.
+    """
+    deadline = time.monotonic() + SETTLE_S
+    ended = snapshot.control.state in (AcqState.IDLE, AcqState.PREPARED)
+    while ended and (busy := _running(snapshot)) and AcqState.FAULT not in {r.state for r in snapshot.receivers}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_SETTLE_POLL_S)  # under gevent this is gevent's
+        devices = [receivers[rank] for rank in busy]
+        outcomes = on_each(devices, lambda device: device.read_here("State"))
+        raise_unreachable(failures(outcomes), len(outcomes))
+        states = {rank: state_from_tango(str(outcomes[receivers[rank].name].get()[0])) for rank in busy}
+        now = tuple(replace(r, state=states.get(rank, r.state)) for rank, r in enumerate(snapshot.receivers))
+        snapshot = replace(snapshot, receivers=now)
+    return snapshot
+
+
+def _running(snapshot: Snapshot) -> list[int]:
+    return [rank for rank, each in enumerate(snapshot.receivers) if each.state is AcqState.RUNNING]
 
 
 def repair(

@@ -69,7 +69,7 @@ class AcquisitionStatus:
 
     ``received``, ``processed``, ``saved`` and ``readable`` are *contiguous* global counts: all frames before are there.
     ``readable`` counts processed frames in complete files. Frames that were lost count as received (they are holes).
-    ``vetoed`` of the saved ones are holes as well: they were not to be saved.
+    ``vetoed`` of the saved ones are holes as well: they were not to be saved. ``hits``: where they are looked for.
     """
 
     uuid: str
@@ -82,11 +82,17 @@ class AcquisitionStatus:
     invalid: int
     overrun: int
     vetoed: int = 0
+    hits: int = 0
 
     @property
     def finished(self) -> bool:
         """True when no receiver has anything left to do (some may have failed)."""
         return all(receiver.ended for receiver in self.receivers)
+
+    @property
+    def processing_done(self) -> bool:
+        """True when every receiver has processed all its frames; some may still be written to files."""
+        return all(receiver.pipeline.processing_done for receiver in self.receivers)
 
     @property
     def failed(self) -> bool:
@@ -146,4 +152,5 @@ def gather(
         invalid=sum(each.invalid for each in counts),
         overrun=sum(each.overrun for each in counts),
         vetoed=sum(each.vetoed for each in files),
+        hits=sum(each.hits for each in counts),
     )

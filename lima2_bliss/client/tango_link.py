@@ -148,4 +148,8 @@ def on_each(devices: Iterable[DeviceLink], ask: Callable[[DeviceLink], Value]) -
 
 
 def _write_attribute(attribute: str, value: Any, proxy: Any) -> None:
-    proxy.write_attribute(attribute, value)
+    try:
+        proxy.write_attribute(attribute, value)
+    except TypeError:  # an attribute of a device that has just gone has no type: its true error
+        proxy.ping()
+        raise

@@ -52,7 +52,10 @@ class _Follower:
 
 
 class Watch:
-    """Keeps one long-poll under way per receiver and an eye on control. A context manager; one user at a time."""
+    """Keeps one long-poll under way per receiver, and an eye on ``control`` if it is given.
+
+    A context manager; one user at a time.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,7 @@ class Watch:
         links: Sequence[ReceiverLink],
         devices: Sequence[DeviceLink],
         pids: Sequence[int],
-        control: DeviceLink,
+        control: DeviceLink | None,
         known: Sequence[ReceiverStatus],
         patience: Patience,
     ) -> None:
@@ -176,9 +179,12 @@ class Watch:
             follower.asked_at = now - self._patience.poll_s  # look again after another silence
 
     def _look_at_control(self, now: float) -> None:
+        control = self._control
+        if control is None:
+            return
         if self._control_check is None:
             if now - self._control_checked_at > self._patience.control_s:
-                self._control_check = start(lambda: self._control.read_here("State", "last_error"))
+                self._control_check = start(lambda: control.read_here("State", "last_error"))
             return
         if not self._control_check.done():
             return
@@ -188,10 +194,10 @@ class Watch:
             return  # busy; a control that is gone shows as another error
         if outcome.error is not None:
             what = outcome.error.what if isinstance(outcome.error, Lima2Error) else str(outcome.error)
-            raise ConnectionLostError(f"control was lost in the acquisition: {what}", device=self._control.name)
+            raise ConnectionLostError(f"control was lost in the acquisition: {what}", device=control.name)
         state, error = outcome.get()
         if state_from_tango(str(state)) is AcqState.FAULT:
-            raise AcquisitionError(f"control {self._control.name} failed: {error_from_json(str(error)).what}")
+            raise AcquisitionError(f"control {control.name} failed: {error_from_json(str(error)).what}")
 
 
 def nothing_yet(name: str, rank: int, uuid: str) -> ReceiverStatus:

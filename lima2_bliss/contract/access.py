@@ -46,3 +46,24 @@ class MasterJob(Parameters):
     kind: Literal["dense", "sparse"] = "dense"
     spots: Saving | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class LiveJob(Parameters):
+    """Offer the newest frames of an acquisition that is a live view, to viewers of a camera.
+
+    ``before`` images came in the same live view before this acquisition. The view counts as ended when its session has
+    not been heard of for ``lease_s``.
+    """
+
+    images: AttachJob
+    before: int = Field(0, ge=0)
+    expo_time_s: float = Field(gt=0)
+    latency_s: float = Field(0, ge=0)
+    lease_s: float = Field(5.0, gt=0, le=60)
+
+
+class LiveWish(Parameters):
+    """What viewers of a live view ask of the session that runs it."""
+
+    run: bool = True
+    expo_time_s: float = Field(0.1, gt=0)

@@ -11,9 +11,11 @@ from lima2_bliss.contract.pixels import CODES, DTYPE_OF_CODE
 from lima2_bliss.contract.sparse import SparseFrame
 
 MAGIC = 0x44544159
+VIDEO_MAGIC = 0x5644454F
 DATA_ARRAY = "DATA_ARRAY"
 STRUCTURED_ARRAY = "STRUCTURED_ARRAY"
 SMX_SPARSE_FRAME = "SMX_SPARSE_FRAME"
+VIDEO_IMAGE = "VIDEO_IMAGE"
 _SPECTRUM, _IMAGE = 1, 2
 
 # magic, version, header size, category, type, endianness, ndim, 6 dims, 6 steps, frame index [, tag, 2 spare]
@@ -22,7 +24,11 @@ _HEADER_1 = struct.Struct("<IHHIIHH6H6IQQII")
 # width, height, number of bins, number of pixels, frame index; then int32 places and float32 values of the pixels, and
 # float32 mean and deviation of the bins
 _HEADER_SPARSE = struct.Struct("<HHIII")
+# magic, version, mode, image number, width, height, byte order (0: little), header size, 2 spare; in network byte order
+_HEADER_VIDEO = struct.Struct("!IHHqiiHHHH")
 _PLACE, _VALUE = np.dtype("<i4"), np.dtype("<f4")
+_VIDEO_MODES = {np.dtype("uint8"): 0, np.dtype("uint16"): 1, np.dtype("int32"): 2, np.dtype("int64"): 3}
+_VIDEO_INT32 = 2
 MAX_SIDE = 0xFFFF
 MAX_SPARSE_INDEX = 0xFFFFFFFF
 
@@ -50,6 +56,24 @@ def encode_lima1_image(pixels: np.ndarray, frame_index: int) -> tuple[str, bytes
     height, width = pixels.shape
     head = _image_header(_HEADER_1, 4, pixels, [width, height], frame_index, 0, 0, 0)
     return DATA_ARRAY, head + np.ascontiguousarray(pixels).tobytes()
+
+
+def encode_lima1_video(pixels: np.ndarray | None, number: int) -> tuple[str, bytes]:
+    """LImA1 ``video_last_image`` DevEncoded of an image of shape (height, width); None: there is none yet.
+
+    Its clients know only whole numbers: other types become int32, rounded and cut to its range; NaN is -1.
+    """
+    if pixels is None:
+        return VIDEO_IMAGE, _HEADER_VIDEO.pack(VIDEO_MAGIC, 1, 0, -1, 0, 0, 0, _HEADER_VIDEO.size, 0, 0)
+    mode = _VIDEO_MODES.get(pixels.dtype)
+    if mode is None:
+        limits = np.iinfo(np.int32)
+        whole = np.rint(np.nan_to_num(pixels, nan=-1.0)) if pixels.dtype.kind == "f" else pixels
+        # float32 has no 2**31 - 1
+        pixels, mode = np.clip(whole, limits.min, limits.max, dtype=np.float64).astype("<i4"), _VIDEO_INT32
+    height, width = pixels.shape
+    head = _HEADER_VIDEO.pack(VIDEO_MAGIC, 1, mode, number, width, height, 0, _HEADER_VIDEO.size, 0, 0)
+    return VIDEO_IMAGE, head + np.ascontiguousarray(pixels).tobytes()
 
 
 def encode_rows(rows: np.ndarray) -> tuple[str, bytes]:

@@ -19,16 +19,19 @@ class Told(BaseModel):
 class PipelineOverview(Told):
     """One acquisition on a receiver. ``ring`` is the ring that its source fills: places held of all places.
 
-    Places are held by frames on their way and by the newest frames, which stay readable.
+    ``age_s``: since its prepare. Places are held by frames on their way and by the newest frames, which stay readable.
     """
 
     uuid: str
     pipeline: str = ""
     state: str = "running"  # prepared, running, finished, failed
+    source_done: bool = False
+    processing_done: bool = False
     error: str = ""  # JSON of a Lima2Error, empty if none
     counts: Counts = Counts()
     intake: dict[str, int] = {}
     memory_bytes: int = 0
+    age_s: float = 0.0
     ring_held: int = 0
     ring_places: int = 0
 

@@ -112,6 +112,7 @@ class Counts(Parameters):
     Once all is done: received + lost == expected (or the cut of a stop); processed + invalid == received +
     lost (divided by the accumulation depth); saved == processed + invalid if saving
     (an invalid frame is a marked hole); ``vetoed`` of the saved ones are holes because they were not to be saved.
+    ``hits`` of the processed ones are hits, where the pipeline finds any.
     """
 
     expected: int = -1
@@ -124,6 +125,7 @@ class Counts(Parameters):
     vetoed: int = 0
     stored: int = 0
     waiting: int = 0
+    hits: int = 0
 
 
 class SourceStatus(Parameters):
@@ -150,6 +152,7 @@ class PipelineStatus(Parameters):
     revision: int = 0
     state: str = "running"  # prepared, running, finished, failed
     source_done: bool = False
+    processing_done: bool = False  # every frame has gone through the pipeline; files may still be written
     error: str = ""  # JSON of a Lima2Error, empty if none
     counts: Counts = Counts()
     last_index: int = -1  # global index of the newest processed frame

@@ -13,9 +13,11 @@ Beacon YAML::
 """
 
 from lima2_bliss.controller.compatibility import install_blisswriter_names
+from lima2_bliss.controller.redis_sinks import install_patient_sinks
 
 # before any scan, and before blisswriter is imported
 install_blisswriter_names()
+install_patient_sinks()
 
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster  # noqa: E402
 from lima2_bliss.controller.detector import Lima2Detector  # noqa: E402

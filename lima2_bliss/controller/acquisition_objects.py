@@ -15,6 +15,8 @@ from blissdata.lima.client import prepare_next_lima_acquisition
 from lima2_bliss.client import Acquisition
 from lima2_bliss.contract import Lima2Error, ParameterError
 from lima2_bliss.contract.parameters import Saving
+from lima2_bliss.controller.accumulation import with_depth
+from lima2_bliss.controller.chain_check import check_taken_once
 from lima2_bliss.controller.channels import (
     Channel,
     PublishedChannel,
@@ -27,8 +29,12 @@ from lima2_bliss.controller.echo import Echo
 from lima2_bliss.controller.hits import hit_summary
 from lima2_bliss.controller.image_files import check_scan_saving, image_saving
 from lima2_bliss.controller.metadata import outcome_metadata
-from lima2_bliss.controller.outcome import file_lines
+from lima2_bliss.controller.outcome import Outcome, file_lines, rate_lines
+from lima2_bliss.controller.overlapping_run import NO_OVERLAP, scan_run
 from lima2_bliss.controller.parameters import acquisition_parameters, pipeline_parameters, processing_parameters
+from lima2_bliss.controller.rois_in_scan import RoisInScan
+from lima2_bliss.controller.scan_links import ScanLinks, beside_counters
+from lima2_bliss.controller.scan_pace import ScanPace
 from lima2_bliss.controller.scan_publication import (
     ScanPublication,
     frames_kept,
@@ -61,15 +67,19 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             ctrl_params=ctrl_params,
         )
         self.request = request
-        self._state = device.settings_now()
+        self._state = with_depth(device.settings_now(), request)
+        self._rois = RoisInScan(device)
         self._saving: Saving | None = None
+        self._links: ScanLinks | None = None
+        self._writer = ""
         self._acquisition: Acquisition | None = None
         self._run: ScanRun | None = None
         self._echo: Echo | None = None
         self._scan_greenlet: gevent.Greenlet | None = None
         self._told = False
-        self._points = 0
+        self._pace = ScanPace(device.name, request)
         self._scan_words = ""
+        self._scan: Any = None
 
     # --- before the scan ------------------------------------------------------------------------------------------
 
@@ -81,6 +91,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             raise ParameterError(f"counter {counter.fullname} does not belong to {self.device.name}")
         # the stream of an alias has the alias's name
         original = counter.object_ref if isinstance(counter, CounterAlias) else counter
+        self._rois.check(original.name)
         channel = make_channel(f"{self.device.name}:{counter.name}", original)
         several = self.request.images_per_trigger > 1 and self.request.trigger != "internal"
         if several and type(channel) is PublishedChannel:
@@ -91,27 +102,24 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             self.channels.append(preview_index_channel(f"{self.device.name}:{PREVIEW_INDEX}"))
 
     def __iter__(self) -> Iterator[Lima2AcquisitionMaster]:
-        while True:
-            self._points += 1
+        for _ in self._pace.iterations(leads=self.parent is None):
             yield self
-            if self.parent is None:
-                return
 
     def apply_parameters(self) -> None:
         """First step of a scan: refuse two objects on the same devices, and files that cannot be written."""
-        scan = scan_of_apply_parameters()
+        scan = self._scan = scan_of_apply_parameters()
         if scan is not None:
             check_scan_saving(scan, self.name, self._saves_images)
+            self._rois.show(scan, self)
+            self._links, self._writer = ScanLinks(scan, self.name), scan.writer.get_name()
+            self._links.keep_together([PREVIEW_INDEX])
             self._scan_words = f"{int(scan.scan_number)}: {scan.scan_info.get('title', '')}"
-        top: Any = self
-        while top.parent is not None:
-            top = top.parent
-        for other in _masters_below(top):
-            if other is not self and other.device.control_name == self.device.control_name:
-                raise ParameterError(
-                    f"{self.device.name} and {other.device.name} use the same detector"
-                    f" ({self.device.control_name}); take only one of them into a scan"
-                )
+        check_taken_once(self, Lima2AcquisitionMaster)
+
+    @property
+    def _overlaps(self) -> bool:
+        """The scan may end before its images are saved."""
+        return self._state.acquisition.overlap > 0 and self._writer not in NO_OVERLAP
 
     @property
     def _saves_images(self) -> bool:
@@ -128,6 +136,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         """Prepare detector and receivers, once per scan."""
         if self._acquisition is not None:
             return
+        self.device.make_way(self._scan)
         acquisition = self.device.prepare_acquisition(
             acquisition_parameters(self._state, self.request),
             processing_parameters(self._state, self._saving).model_dump(mode="json"),
@@ -135,7 +144,8 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         )
         self._acquisition = acquisition
         self._define_channels(acquisition)
-        self._run = ScanRun(acquisition, self.request, self._on_failure, self._finish_up)
+        unsaved = self.device.unsaved_scans.add if self._overlaps else None
+        self._run = scan_run(acquisition, self.request, self._on_failure, self._finish_up, unsaved)
         self.device.remember(self._run.outcome)
         self.device.name_acquisition(acquisition.uuid, self._scan_words)
 
@@ -147,23 +157,34 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
             if isinstance(channel, PublishedImageChannel):
                 offset = prepare_next_lima_acquisition(get_default_data_store(), self.device.access_name)
                 kept = frames_kept(processing, acquisition)
-                channel.define(definition, image_description(acquisition, self.device.access_name, offset, kept))
+                access = self.device.access_name
+                channel.define(definition, image_description(acquisition, access, offset, kept, self._overlaps))
             else:
                 channel.define(definition)
             channel.more_info = more_info(channel.counter_name, acquisition)
 
     @property
-    def images_processed(self) -> int:
-        """Images of this scan that are processed by now."""
-        status = None if self._run is None else self._run.outcome.status
-        return 0 if status is None else status.processed
+    def acquisition(self) -> Acquisition | None:
+        """The acquisition of this scan, None before it is prepared."""
+        return self._acquisition
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What it gave so far, None before it is prepared."""
+        return None if self._run is None else self._run.outcome
+
+    @property
+    def finds_hits(self) -> bool:
+        """Images are told apart into hits and others."""
+        return self._state.processing.pipeline == "smx"
 
     def end_lines(self) -> Sequence[str]:
-        """What the user is told at the end of a scan: hits, and where the images are."""
-        outcome = None if self._run is None else self._run.outcome
+        """What the user is told at the end of a scan: images and their rate, hits, and where the images are."""
+        outcome = self.outcome
         if outcome is None:
             return []
-        return [*([] if outcome.hits is None else outcome.hits.lines()), *file_lines(outcome)]
+        hits = [] if outcome.hits is None else outcome.hits.lines()
+        return [*rate_lines(outcome), *hits, *file_lines(outcome)]
 
     # --- while the scan runs --------------------------------------------------------------------------------------
 
@@ -172,16 +193,19 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         self._scan_greenlet = scan_greenlet() or self._scan_greenlet
         if self._run is not None and not self._run.started and (self.request.trigger != "internal" or not self.parent):
             self._begin()
+        if self.parent is None:
+            self.trigger()
 
     def _begin(self) -> None:
         assert self._run is not None
         channels: Sequence[Channel] = list(self.channels)
         self._run.start(lambda: self._begin_publishing(channels))
-        self._echo = Echo([channel for channel in channels if channel.echoed])
+        outcome = self._run.outcome
+        self._echo = Echo([channel for channel in channels if channel.echoed], lambda: bool(outcome.pending))
 
     def _begin_publishing(self, channels: Sequence[Channel]) -> ScanPublication:
         assert self._acquisition is not None
-        publication = ScanPublication(self.device.publisher, self._acquisition, channels)
+        publication = ScanPublication(self.device.publisher, self._acquisition, channels, self.outcome, self._overlaps)
         publication.begin()
         return publication
 
@@ -191,22 +215,30 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         assert self._run is not None
         try:
             if self.request.trigger == "software":
-                self._run.trigger_and_wait()
+                with self._pace.triggered():
+                    self._run.trigger_and_wait()
             elif not self._run.started:
                 self._begin()
-                if self.parent is not None and not self.request.endless:
+                if self._pace.trigger_takes_all:
                     self._run.wait()
         except Lima2Error:
             self._told = True
             raise
 
-    def wait_ready(self) -> None:
-        """Ready for the next point: with an external signal when the images of this one are there.
+    @property
+    def trigger_span_s(self) -> tuple[float, float] | None:
+        """Between these times the detector got its last software trigger [s since 1970], None before."""
+        return None if self._run is None else self._run.trigger_span_s
 
-        `trigger` has waited for those of software triggers.
-        """
-        if self.request.wait_each_point and self.parent is not None and self._run is not None and self._run.started:
-            self._run.wait_point(self._points)
+    def trigger_ready(self) -> bool:
+        """True, or an error that says why another trigger is not possible."""
+        self._pace.check_trigger()
+        return True
+
+    def wait_ready(self) -> None:
+        """Ready for the next iteration of the scan: the images that it has to wait for are there."""
+        if self._run is not None and self._run.started:
+            self._pace.wait_ready(self._run)
 
     def wait_reading(self) -> None:
         """Wait until everything is received, saved and published; raises what went wrong, once."""
@@ -223,6 +255,7 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
         if self._run is None or self._acquisition is None:
             return
         if not self._run.started:
+            self._run.abandon()
             self.device.abandon(self._acquisition)
             return
         self._run.stop()
@@ -238,16 +271,23 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
 
     def _finish_up(self, saved: int | None) -> None:
         self._sum_up()
+        self._look_for_lost_images()
         echo, self._echo = self._echo, None
         if echo is None:
             return
         if saved is not None:
             # the publisher has failed, or had no time to end: what is saved is told from here
-            saved = max([saved, *self._points_published()])
+            taken = max([saved, *self._points_published()])
             for channel in self.channels:
                 if isinstance(channel, PublishedImageChannel):
-                    append_to_stream(channel.stream, {"last_index": saved - 1, "last_index_saved": saved - 1})
+                    append_to_stream(channel.stream, {"last_index": taken - 1, "last_index_saved": saved - 1})
         echo.finish()
+
+    def _look_for_lost_images(self) -> None:
+        """If the image device was lost, consumers shall take the images from files, not wait for it to have them."""
+        error = None if self._run is None else self._run.error
+        if isinstance(error, Lima2Error) and error.errinfo.get("device") == self.device.access_name:
+            prepare_next_lima_acquisition(get_default_data_store(), self.device.access_name)
 
     def _sum_up(self) -> None:
         """Hits and spots of this acquisition, if it looked for them and the receivers still tell."""
@@ -271,14 +311,11 @@ class Lima2AcquisitionMaster(AcquisitionMaster):
     def get_acquisition_metadata(self, timing: Any = None) -> dict[str, Any] | None:
         """Settings when the scan is prepared; what was received and lost at its end."""
         metadata: dict[str, Any] | None = super().get_acquisition_metadata(timing=timing)
+        if metadata and timing == self.META_TIMING.PREPARED:
+            metadata = self.device.describe_scan(metadata, self._state, self.request)
         if timing == self.META_TIMING.END and self._run is not None and self._run.outcome.status is not None:
             metadata = metadata or {}
             metadata["acquisition"] = outcome_metadata(self._run.outcome, self.request)
-        return metadata
-
-
-def _masters_below(master: Any) -> Iterator[Lima2AcquisitionMaster]:
-    if isinstance(master, Lima2AcquisitionMaster):
-        yield master
-    for slave in getattr(master, "slaves", ()):
-        yield from _masters_below(slave)
+        if timing == self.META_TIMING.END and self._run is not None and self._links is not None:
+            metadata = (metadata or {}) | self._links.of(self._run)
+        return metadata and beside_counters(metadata, [channel.fullname for channel in self.channels], self.name)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from bliss.scanning.channel import AcquisitionChannel, LimaAcquisitionChannel
-from blissdata.redis_engine.encoding.numeric import NumericStreamEncoder
 
 from lima2_bliss.contract import StateError
+from lima2_bliss.controller.compatibility import MoreInfo, set_images, stream_of
 from lima2_bliss.controller.counters import DetectorCounter
+from lima2_bliss.publishing.blissdata_access import numeric_encoder
 from lima2_bliss.publishing.streams import PREVIEW_INDEX, StreamDefinition
 
 
-class _PublishedElsewhere:
+class _PublishedElsewhere(MoreInfo):
     """What both kinds of channel share: the key of their stream, and that nothing is emitted here."""
 
     _name: str
@@ -27,19 +27,14 @@ class _PublishedElsewhere:
     definition: StreamDefinition | None = None
     #: False for streams that listeners inside this process (file writer, display) do not get.
     echoed = True
-    #: What readers are told in the info of the stream beside dtype, shape and unit.
-    more_info: Mapping[str, Any] = {}
-
-    @property
-    def info_dict(self) -> dict[str, Any]:
-        return {**super().info_dict, **self.more_info}  # type: ignore[misc]
 
     @property
     def stream(self) -> Any:
         """The stream that BLISS created; `StateError` before."""
-        if self._stream_writer is None:
+        stream = stream_of(self)
+        if stream is None:
             raise StateError(f"the stream of {self._name} does not exist yet")
-        return self._stream_writer
+        return stream
 
     def emit(self, data: Any) -> None:
         """Refused: the publisher process writes this stream."""
@@ -61,7 +56,7 @@ class PublishedChannel(_PublishedElsewhere, AcquisitionChannel):
         self.definition = definition
         self._dtype = np.dtype(definition.dtype)
         self._shape = definition.shape
-        self._encoder = NumericStreamEncoder(self._dtype, self._shape)
+        self._encoder = numeric_encoder(self._dtype, self._shape)
 
 
 class UnseenChannel(PublishedChannel):
@@ -96,9 +91,7 @@ class PublishedImageChannel(_PublishedElsewhere, LimaAcquisitionChannel):
     def define(self, definition: StreamDefinition, lima_info: dict[str, Any]) -> None:
         """Dtype and (height, width) of the frames, and where they can be had."""
         self.definition = definition
-        self._dtype = np.dtype(definition.dtype)
-        self._shape = definition.shape
-        self._lima_info = lima_info
+        set_images(self, np.dtype(definition.dtype), definition.shape, lima_info)
 
 
 Channel = PublishedChannel | PublishedImageChannel

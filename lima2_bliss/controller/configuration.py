@@ -37,8 +37,9 @@ class Configuration(Parameters):
 
 
 def _plain(value: Any) -> Any:
+    """As it stands in the file: objects that ``metadata`` refers to are looked for at each scan."""
     if hasattr(value, "to_dict"):
-        return value.to_dict()
+        return value.to_dict(resolve_references=False)
     return value
 
 

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gevent.lock
+
 from lima2_bliss.client import Acquisition, Detector, DeviceLink, Patience
 from lima2_bliss.client.concurrency import start
 from lima2_bliss.client.preparation import look, write_parameters
@@ -33,6 +35,8 @@ class Connection:
         self._receivers = [DeviceLink(name) for name in receivers]
         self._access = DeviceLink(access)
         self._publisher = DeviceLink(publisher)
+        #: Held while an acquisition is prepared beside scans, or parameters are tried: one at a time.
+        self.turn = gevent.lock.RLock()
         self._info: dict[str, Any] | None = None
         self._capabilities: dict[str, Any] | None = None
         self._defaults: dict[str, Any] | None = None
@@ -85,6 +89,11 @@ class Connection:
             self._shapes[asked] = int(size["y"]), int(size["x"])
         return self._shapes[asked]
 
+    def info_now(self) -> dict[str, Any]:
+        """``det_info`` of control, asked anew."""
+        self._info = self.client.info()
+        return self._info
+
     def info_if_known(self) -> dict[str, Any]:
         """``det_info``, empty when control does not answer."""
         try:
@@ -104,15 +113,17 @@ class Connection:
 
         Devices that need a reset first are left to `prepare`.
         """
-        publisher = start(lambda: self._publisher.read_here("State"))
-        try:
-            snapshot = look(self._control, self._receivers, self._access)
-        finally:
-            outcome = publisher.outcome()
-        outcome.get()
-        states = [snapshot.control.state, *(receiver.state for receiver in snapshot.receivers)]
-        if all(state in (AcqState.IDLE, AcqState.PREPARED) for state in states):
-            when_ready(lambda: write_parameters(self._control, self._receivers, dict(acquisition), dict(processing)))
+        with self.turn:
+            publisher = start(lambda: self._publisher.read_here("State"))
+            try:
+                snapshot = look(self._control, self._receivers, self._access)
+            finally:
+                outcome = publisher.outcome()
+            outcome.get()
+            states = [snapshot.control.state, *(receiver.state for receiver in snapshot.receivers)]
+            if all(state in (AcqState.IDLE, AcqState.PREPARED) for state in states):
+                tree = dict(acquisition), dict(processing)
+                when_ready(lambda: write_parameters(self._control, self._receivers, *tree))
 
     def prepare(self, acquisition: dict[str, Any], processing: dict[str, Any], stepwise: bool) -> Acquisition:
         """Prepare an acquisition; ``stepwise`` when each frame will be waited for."""

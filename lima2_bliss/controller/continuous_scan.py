@@ -9,11 +9,11 @@ from bliss import is_bliss_shell
 from bliss.scanning.chain import AcquisitionChain
 from bliss.scanning.scan import Scan
 from bliss.scanning.scan_info import ScanInfo
-from bliss.scanning.scan_progress import ScanProgress
 from bliss.scanning.toolbox import ChainBuilder
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
+from lima2_bliss.controller.progress import ImagesProgress
 from lima2_bliss.publishing.smx_streams import HIT_RATE, NB_PEAKS
 from lima2_bliss.publishing.streams import FRAME_INDEX
 
@@ -23,30 +23,6 @@ if TYPE_CHECKING:
 
 #: Trigger modes in which no trigger comes from the scan.
 PACED_BY_HARDWARE = ("internal", "external", "gate")
-
-
-class ImagesProgress(ScanProgress):
-    """Shows in the shell how many images were taken."""
-
-    USE_TEXTBLOCK = True
-
-    def scan_new_callback(self) -> None:
-        print(f"INFO: starting {self._scan}")  # noqa: T201 - as BLISS's own scans do
-
-    def scan_end_callback(self) -> None:
-        for master in self.acq_objects:
-            if isinstance(master, Lima2AcquisitionMaster):
-                for line in master.end_lines():
-                    print(f"INFO: {master.name}: {line}")  # noqa: T201
-
-    def build_progress_message(self) -> str:
-        """One line: state and images."""
-        parts = [f"{self.scan_type}: {self.scan_state.name}"]
-        for master in self.acq_objects:
-            if isinstance(master, Lima2AcquisitionMaster):
-                wanted: Any = master.request.nb_images or "until stopped"
-                parts.append(f"{master.name} images {master.images_processed}/{wanted}")
-        return "  ".join(parts)
 
 
 @dataclass(frozen=True)

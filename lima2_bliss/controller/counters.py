@@ -10,6 +10,7 @@ from bliss.common.protocols import counter_namespace
 
 from lima2_bliss.contract import FrameInfo, ParameterError
 from lima2_bliss.controller.compatibility import NexusDetectorCounter
+from lima2_bliss.controller.scan_links import LINK_NAMES
 from lima2_bliss.publishing.smx_streams import ACC_CORRECTED, ACC_PEAKS, BACKGROUND_STD, HIT_RATE
 from lima2_bliss.publishing.streams import (
     FRAME_INDEX,
@@ -97,6 +98,7 @@ FIXED_NAMES = frozenset(
         *(IMAGE, PREVIEW, PREVIEW_INDEX, ACC_PEAKS, ACC_CORRECTED),
         *(stream.name for stream in (*frame_streams(), *hit_streams(), *background_streams(1))),
         *(stream.name for stream in (*spot_streams(), *sparse_streams())),
+        *LINK_NAMES,
     }
 )
 
@@ -115,7 +117,7 @@ def check_free(name: str, rois: Iterable[str], profiles: Iterable[str], is_profi
     wanted = {name} if is_profile else set(statistics_names(name))
     clash = sorted(wanted & taken)
     if clash:
-        raise ParameterError(f"name {name!r} would give a second counter {clash[0]!r}; choose another name")
+        raise ParameterError(f"name {name!r} would give a second {clash[0]!r} in the scan file; choose another name")
 
 
 def make_counters(controller: Any, state: DetectorState) -> dict[str, DetectorCounter]:

@@ -10,24 +10,25 @@ from typing import Any
 
 import numpy as np
 from bliss import global_map
-from bliss.common.protocols import HasMetadataForScanExclusive, counter_namespace
+from bliss.common.protocols import counter_namespace
 from bliss.common.utils import autocomplete_property
 from bliss.controllers.counter import CounterController
 
 from lima2_bliss.client import Acquisition
-from lima2_bliss.contract import AcqState, Lima2Error, ParameterError, SystemState
+from lima2_bliss.contract import AcqState, Lima2Error, ParameterError, StateError, SystemState
 from lima2_bliss.controller.acquisition_objects import Lima2AcquisitionMaster
 from lima2_bliss.controller.configuration import configuration
 from lima2_bliss.controller.connection import Connection
 from lima2_bliss.controller.counters import counter_groups, make_counters
+from lima2_bliss.controller.described_detector import DescribedDetector
 from lima2_bliss.controller.detector_scans import DetectorScans
 from lima2_bliss.controller.detector_settings import DetectorSettings
-from lima2_bliss.controller.displays import Displays
-from lima2_bliss.controller.metadata import detector_metadata
+from lima2_bliss.controller.displays import Displays, as_image
 from lima2_bliss.controller.outcome import Outcome
 from lima2_bliss.controller.parameters import DetectorState
+from lima2_bliss.controller.plumbing import PLUMBING
 from lima2_bliss.controller.report import detector_report
-from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
+from lima2_bliss.controller.roi_editing import RoiViews
 from lima2_bliss.controller.scan_request import ScanRequest, scan_request, step_parameters
 from lima2_bliss.controller.sections import Sections
 from lima2_bliss.controller.settings import SettingsSection
@@ -40,16 +41,8 @@ _log = logging.getLogger(__name__)
 #: Detector objects of this process by control device.
 _in_use: weakref.WeakValueDictionary[str, Lima2Detector] = weakref.WeakValueDictionary()
 
-#: What scans call; not shown when the shell completes.
-_PLUMBING = frozenset(
-    {"DEVICE_TYPE", "abandon", "apply_parameters", "create_chain_node", "create_counter", "get_acquisition_object"}
-    | {"get_current_parameters", "get_default_chain_parameters", "note_failure", "prepare_acquisition", "publisher"}
-    | {"disable_scan_metadata", "enable_scan_metadata", "remember", "scan_metadata", "scan_metadata_enabled"}
-    | {"fullname", "last_outcome", "name_acquisition", "scan_metadata_name", "settings_now"}
-)
 
-
-class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScans, Displays, ShellViews):
+class Lima2Detector(CounterController, DescribedDetector, DetectorScans, Displays, ShellViews, RoiViews):
     """A 2D detector of one control and N receivers, as one object of a session.
 
     Settings are in `acquisition`, `image`, `processing`, `smx`, `saving` and `detector`, regions in `roi_counters` and
@@ -76,6 +69,9 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
         self._last: Acquisition | None = None
         self._sections = Sections(name, given.defaults, self._connection, self._update_counters)
         self._make_views(given, self._connection, self._sections)
+        self._make_roi_views()
+        self._make_metadata(given)
+        self._make_displays(given, self._connection, self._sections)
         self._update_counters()
         _in_use[given.control] = self
 
@@ -119,7 +115,7 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
         return detector_report(self)
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name not in _PLUMBING]
+        return [name for name in super().__dir__() if name not in PLUMBING]
 
     # --- settings -------------------------------------------------------------------------------------------------
 
@@ -152,16 +148,6 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
     def detector(self) -> DetectorSettings:
         """Settings that only this kind of detector has."""
         return self._sections.detector
-
-    @autocomplete_property
-    def roi_counters(self) -> RoiCounters:
-        """Regions whose statistics are counters."""
-        return self._sections.roi_counters
-
-    @autocomplete_property
-    def roi_profiles(self) -> RoiProfiles:
-        """Regions whose profiles are counters."""
-        return self._sections.roi_profiles
 
     def reset_settings(self) -> None:
         """All settings back to those of the configuration file; ROIs stay."""
@@ -198,7 +184,7 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
     @autocomplete_property
     def counter_groups(self) -> Any:
         """Counters by group, one group per ROI, and the default group of scans."""
-        return counter_groups(self._counters, self.roi_counters.keys())
+        return counter_groups(self._counters, self.roi_counters.active())
 
     # --- scans ----------------------------------------------------------------------------------------------------
 
@@ -218,7 +204,16 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
         self, acquisition: dict[str, Any], processing: dict[str, Any], request: ScanRequest
     ) -> Acquisition:
         """Prepare all devices; after a failure they are repaired first, and the client's warning says so."""
-        prepared = self._connection.prepare(acquisition, processing, stepwise=request.trigger == "software")
+        try:
+            prepared = self.unsaved_scans.prepare(
+                self.settings_now().acquisition.overlap,
+                lambda: self._connection.prepare(acquisition, processing, stepwise=request.trigger == "software"),
+            )
+        except StateError:
+            if not self.live.end_elsewhere():
+                raise
+            prepared = self._connection.prepare(acquisition, processing, stepwise=request.trigger == "software")
+        prepared.describe(self._described)
         self._last = prepared
         return prepared
 
@@ -243,12 +238,6 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
         """What the last acquisition of this session gave."""
         return self._outcome
 
-    def scan_metadata(self) -> dict[str, Any]:
-        """NXdetector fields for the scan file."""
-        return detector_metadata(
-            self.settings_now(), self._connection.info_if_known(), self.detector_shape(), self._configuration.metadata
-        )
-
     def tune(
         self, file: str | Path | None = None, nb_frames: int = 200, timeout_s: float = 600.0, **settings: Any
     ) -> None:
@@ -271,11 +260,13 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
 
     def recover(self) -> list[str]:
         """Bring control and receivers back after a failure; sentences that say what was done."""
+        self.live.stop()
         self._connection.forget()
         return self._connection.client.recover()
 
     def reset(self) -> None:
         """Abort whatever the detector does and bring it back to idle."""
+        self.live.stop()
         self._connection.forget()
         self._connection.client.reset()
 
@@ -286,10 +277,4 @@ class Lima2Detector(CounterController, HasMetadataForScanExclusive, DetectorScan
 
     def get_image(self, index: int = -1) -> np.ndarray:
         """Image of the last acquisition by its index, -1 for the newest: (height, width), or with channels in front."""
-        frame = self.last_acquisition.frame(index)
-        return frame[0] if frame.shape[0] == 1 else frame
-
-    @property
-    def last_image(self) -> np.ndarray:
-        """The newest image."""
-        return self.get_image(-1)
+        return as_image(self.last_acquisition.frame(index))

@@ -50,7 +50,8 @@ class DetectorSettings:
     """Settings of the detector itself, by dotted name: ``det.detector["gauss.sigma"] = 12``.
 
     A plain name also works as an attribute. The names come from the control server; ``check(tree)`` asks it
-    whether it accepts all of the ``det`` parameters. Without the server nothing can be set.
+    whether it accepts all of the ``det`` parameters. Without the server nothing can be set. ``on_change`` is
+    called after each change.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class DetectorSettings:
         store: TextStore,
         defaults: Callable[[], Mapping[str, Any]],
         check: Callable[[dict[str, Any]], None] | None = None,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         object.__setattr__(self, "_title", title)
         object.__setattr__(self, "_configured", dict(flatten(configured)))
         object.__setattr__(self, "_store", store)
         object.__setattr__(self, "_server_defaults", defaults)
         object.__setattr__(self, "_check", check)
+        object.__setattr__(self, "_on_change", on_change)
 
     def _changed(self) -> dict[str, Any]:
         text = self._store.get()
@@ -110,10 +113,16 @@ class DetectorSettings:
     def _accept(self, changed: Mapping[str, Any]) -> None:
         different = {name: value for name, value in changed.items() if self._configured.get(name) != value}
         self._store.set(json.dumps(different))
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._on_change is not None:
+            self._on_change()
 
     def reset(self) -> None:
         """Back to the values of the configuration file."""
         self._store.clear()
+        self._tell()
 
     def __getitem__(self, name: str) -> Any:
         values = self.to_dict()

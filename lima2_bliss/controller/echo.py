@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gevent.event
 from bliss.common.event import dispatcher
-from blissdata.redis_engine.exceptions import EndOfStream
-from blissdata.redis_engine.stream import Stream, StreamingClient
 
 from lima2_bliss.controller.channels import Channel, PublishedImageChannel
+from lima2_bliss.controller.compatibility import StreamFollower
 
 _log = logging.getLogger(__name__)
 
@@ -20,39 +19,39 @@ PERIOD_S = 0.05
 
 
 class Echo:
-    """Follows the streams of some channels and repeats each batch as the channel's ``new_data`` signal."""
+    """Follows the streams of some channels and repeats each batch as the channel's ``new_data`` signal.
 
-    def __init__(self, channels: Sequence[Channel], period_s: float = PERIOD_S) -> None:
+    While ``unsaved()``, listeners are told of no image in a file: the writer of the scan file would refer to images
+    that are not there yet, which HDF5 shows as zeros.
+    """
+
+    def __init__(
+        self, channels: Sequence[Channel], unsaved: Callable[[], bool] = lambda: False, period_s: float = PERIOD_S
+    ) -> None:
         self._period_s = period_s
+        self._unsaved = unsaved
         self._ending = gevent.event.Event()
-        self._channels: dict[str, Channel] = {}
-        streams = []
-        for channel in channels:
-            writer = channel.stream
-            stream = Stream.open(writer._data_store, writer.name, writer._model)
-            self._channels[stream.key] = channel
-            streams.append(stream)
-        self._client = StreamingClient(streams) if streams else None
-        self._task = gevent.spawn(self._run) if streams else None
+        self._channels: dict[str, Channel] = {channel.stream.key: channel for channel in channels}
+        self._follower = StreamFollower([channel.stream for channel in channels]) if channels else None
+        self._task = gevent.spawn(self._run) if channels else None
 
     def _run(self) -> None:
         # The first look is early, so that a short scan or a ct is not late.
         while not self._ending.wait(self._period_s):
             self._pass_on(self._read())
 
-    def _read(self) -> Mapping[Any, Any]:
-        assert self._client is not None
-        try:
-            news: Mapping[Any, Any] = self._client.read(block=False)
-        except EndOfStream:
-            return {}
-        return news
+    def _read(self) -> Mapping[str, Any]:
+        assert self._follower is not None
+        return self._follower.read()
 
-    def _pass_on(self, news: Mapping[Any, Any]) -> int:
-        for stream, (_, data) in news.items():
-            channel = self._channels[stream.key]
+    def _pass_on(self, news: Mapping[str, Any]) -> int:
+        for key, data in news.items():
+            channel = self._channels[key]
             # An image stream tells how many frames there are: only its last entry counts.
-            batch = data[-1] if isinstance(channel, PublishedImageChannel) else data
+            image = isinstance(channel, PublishedImageChannel)
+            batch = data[-1] if image else data
+            if image and self._unsaved():
+                batch = {**batch, "last_index_saved": -1}
             dispatcher.send("new_data", channel, batch)
         return len(news)
 

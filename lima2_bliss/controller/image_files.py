@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,17 @@ from lima2_bliss.contract import ParameterError, SavingError
 from lima2_bliss.contract.parameters import Saving
 from lima2_bliss.controller.settings_models import SavingSettings
 
+#: Space that the HDF5 writer of BLISS wants on the disk of a scan file [MB].
+WRITER_MEGABYTES = 200
+
 
 def detector_prefix(prefix: str, detector: str) -> str:
-    """File prefix from SCAN_SAVING's, without a trailing underscore, and always with the detector's name in it."""
+    """File prefix from SCAN_SAVING's, without a trailing underscore, and always with the detector's name in it.
+
+    A name inside a longer word does not count: with the prefix ``run_sim11`` detector sim1 has files of its own.
+    """
     prefix = prefix.rstrip("_")
-    if detector in prefix:
+    if re.search(rf"(?<![A-Za-z0-9]){re.escape(detector)}(?![A-Za-z0-9])", prefix):
         return prefix
     return f"{prefix}_{detector}" if prefix else detector
 
@@ -38,8 +46,22 @@ def check_directory(directory: Path, ask_permission: bool = True) -> None:
     there = next(place for place in (directory, *directory.parents) if place.exists())
     if not there.is_dir():
         raise _impossible(directory, f"{there} is a file", there)
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        raise _impossible(directory, f"the file system of {there} is read-only", there)
     if ask_permission and not os.access(there, os.W_OK | os.X_OK):
         raise _impossible(directory, f"{there} is not writable", there)
+
+
+def check_space(file: Path) -> None:
+    """`SavingError` when the writer of BLISS would refuse to begin a scan file, for want of space."""
+    there = next(place for place in file.parents if place.exists())
+    free = shutil.disk_usage(there).free >> 20
+    if free < WRITER_MEGABYTES:
+        raise SavingError(
+            f"the disk of scan file {file} has {free} MB free, {WRITER_MEGABYTES} MB are needed; free space on it or"
+            " change SCAN_SAVING.base_path",
+            path=there,
+        )
 
 
 def _impossible(directory: Path, why: str, path: Path) -> SavingError:
@@ -61,7 +83,11 @@ def check_scan_saving(scan: Any, detector: str, saves_images: bool) -> None:
         images = Path(writer.get_device_root_path(img_acq_device=detector))
         check_path(images)
         check_directory(images.parent, here)
-    check_directory(Path(writer.get_filename()).parent, here)
+    file = Path(writer.get_filename())
+    check_directory(file.parent, here)
+    # the external writer may be content with less; the receivers are not
+    if here or saves_images:
+        check_space(file)
 
 
 def make_directory(directory: Path) -> None:

@@ -9,15 +9,19 @@ from typing import Any
 
 from bliss.common.utils import autocomplete_property
 
-from lima2_bliss.contract import Lima2Error
+from lima2_bliss.client.nxdetector import collection
+from lima2_bliss.contract import Lima2Error, ParameterError
 from lima2_bliss.controller.detector import Lima2Detector
-from lima2_bliss.controller.jungfrau_calibration import CalibrationInUse
+from lima2_bliss.controller.jungfrau_calibration import CalibrationInUse, read_header
 from lima2_bliss.controller.jungfrau_pedestals import PedestalRequest, pedestal_scan
 from lima2_bliss.controller.parameters import DetectorState
 from lima2_bliss.controller.report import detector_report
+from lima2_bliss.controller.user_fields import merged
 
 #: Settings of the detector that every scan file tells.
 _TOLD = ("gain_mode", "high_gain", "storage_cell", "speed", "interfaces")
+#: What a pixel beyond the last gain stage reads as: gain bits 3, and no signal left.
+_RAW_SATURATED = 0xC000
 _TOLD_CORRECTION = ("output", "unit", "photon_kev", "calibration")
 
 
@@ -75,17 +79,36 @@ class Jungfrau(Lima2Detector):
             defaults = self._connection.detector_defaults()
         except Lima2Error:
             return metadata
-        return metadata | jungfrau_metadata(defaults, self.settings_now().detector)
+        # `metadata` has the fields of users, which win
+        return merged(jungfrau_metadata(defaults, self.settings_now().detector), metadata)
 
 
 def jungfrau_metadata(defaults: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """What scan files tell of a Jungfrau's settings."""
+    """What scan files tell of a Jungfrau's settings, and of the calibration as far as it can be read here."""
     correction = {**defaults.get("correction", {}), **changed.get("correction", {})}
     values = {**defaults, **changed}
-    return {
+    told: dict[str, Any] = {
         "readout": {"@NX_class": "NXcollection", **{name: values[name] for name in _TOLD if name in values}},
         "correction": {
             "@NX_class": "NXcollection",
             **{name: correction[name] for name in _TOLD_CORRECTION if correction.get(name, "") != ""},
         },
     }
+    if "gain_mode" in values:
+        told["gain_setting"] = f"{values['gain_mode']}{', high gain' if values.get('high_gain') else ''}"
+    if correction.get("output") == "raw":
+        return told | {"saturation_value": _RAW_SATURATED}
+    try:
+        header = read_header(str(correction.get("calibration", "")))
+    except ParameterError:
+        return told
+    told["calibration_date"] = header.taken_at.isoformat()
+    made = {"pedestals_taken_at": header.taken_at.isoformat(), "calibrated_detector": header.serial}
+    told["correction"] |= {key: value for key, value in made.items() if value}
+    if header.conditions:
+        told["correction"]["conditions"] = collection(header.conditions)
+    if header.module_ids:
+        told["correction"]["module_ids"] = list(header.module_ids)
+    if header.history:
+        told["correction"]["history"] = "; ".join(header.history)
+    return told

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from lima2_bliss.client import AcquisitionStatus
 from lima2_bliss.controller.hits import HitSummary, vetoed
+from lima2_bliss.controller.rate import ImageRate
+from lima2_bliss.publishing.publication_status import PublicationStatus
 
 #: Of what receivers count beside frames: told also when it is 0; of no interest to users, even when it is not.
 _ALWAYS_TOLD = ("packets_received", "packets_missing")
@@ -24,6 +26,10 @@ class Outcome:
     files: dict[str, Path] = field(default_factory=dict)
     error: str = ""
     hits: HitSummary | None = None
+    publication: PublicationStatus | None = None
+    rate: ImageRate = field(default_factory=ImageRate)
+    #: Master files that are not written yet: the scan ended before its images were saved.
+    pending: dict[str, Path] = field(default_factory=dict)
 
 
 def count_lines(outcome: Outcome) -> Sequence[str]:
@@ -66,8 +72,22 @@ def _saved_words(outcome: Outcome) -> str:
     return f"saved of {next(iter(outcome.files))}"
 
 
+def rate_lines(outcome: Outcome) -> Sequence[str]:
+    """How many images were processed, how fast they came, and how many frames were lost, in one line."""
+    status = outcome.status
+    if status is None:
+        return []
+    line = f"{status.processed} {'image' if status.processed == 1 else 'images'}"
+    if outcome.rate.mean is not None:
+        line += f" in {outcome.rate.duration_s:.3g} s, {outcome.rate.mean:.4g} images/s"
+    return [line + (f", {status.lost} frames lost" if status.lost else "")]
+
+
 def file_lines(outcome: Outcome) -> Sequence[str]:
     """The master files, each with the frame source that it holds if there are several."""
+    if outcome.pending:
+        paths = ", ".join(str(path) for path in outcome.pending.values())
+        return [f"images are still being saved; when complete they are in {paths}"]
     if len(outcome.files) == 1:
         return [f"file: {path}" for path in outcome.files.values()]
     width = max((len(source) for source in outcome.files), default=0)

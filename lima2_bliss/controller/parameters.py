@@ -26,6 +26,7 @@ from lima2_bliss.contract.parameters import (
     Statistics,
     Threads,
 )
+from lima2_bliss.controller.accumulation import exposures
 from lima2_bliss.controller.rois import ArcRoi, ProfileRoi, RectRoi, StatisticsRoi
 from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.settings_models import (
@@ -79,29 +80,18 @@ def check_image(image: ImageSettings, detector_shape: tuple[int, int]) -> None:
         RectRoi(*image.roi).check_inside("image.roi", (height, width))
 
 
-def _microseconds(seconds: float) -> int:
-    return round(seconds * 1e6)
-
-
 def acquisition_parameters(state: DetectorState, request: ScanRequest) -> dict[str, Any]:
-    """Parameters of control and receivers: every image is ``accumulation`` exposures that share its count time."""
-    depth = state.processing.accumulation
-    latency = state.acquisition.latency_time if request.latency_time is None else request.latency_time
-    exposure_us = _microseconds(request.expo_time / depth)
-    if exposure_us < 1:
-        raise ParameterError(
-            f"count time {request.expo_time:g} s over {depth} exposures is below 1 us each; count longer or"
-            " lower processing.accumulation"
-        )
+    """Parameters of control and receivers: an image may have several exposures that share its count time."""
+    each = exposures(state, request)
     image = state.image
     roi = image.roi or (0, 0, 0, 0)
     parameters = AcquisitionParameters(
         acq=Acquisition(
-            nb_frames=request.nb_images * depth,
-            expo_time=exposure_us,
-            latency_time=_microseconds(latency),
+            nb_frames=request.nb_images * each.number,
+            expo_time=each.exposure_us,
+            latency_time=each.latency_us,
             trigger_mode=request.trigger,
-            nb_frames_per_trigger=request.images_per_trigger * depth,
+            nb_frames_per_trigger=request.images_per_trigger * each.number,
         ),
         img=Image(
             binning=Binning(x=image.binning[0], y=image.binning[1]),

@@ -67,6 +67,10 @@ def processing_words(processing: ProcessingSettings) -> str:
             words.append(f"{name} {file}")
     if processing.accumulation > 1:
         words.append(f"{processing.accumulation} exposures summed into each image")
+    if processing.max_exposure is not None:
+        words.append(f"exposures longer than {_seconds(processing.max_exposure)} summed of shorter ones")
+    if processing.accumulation_time == "real" and (processing.accumulation > 1 or processing.max_exposure is not None):
+        words.append("dead times counted in")
     if processing.max_countrate is not None:
         words.append(f"scan ends above {processing.max_countrate:g} counts/s in a pixel")
     return "; ".join(words) or "no mask, dark or flat field, no accumulation"
@@ -137,7 +141,7 @@ def detector_report(detector: Lima2Detector, more: Sequence[str] = ()) -> str:
         "Last acquisition of this session:",
         *(f"  {line}" for line in count_lines(detector.last_outcome)),
         f"Settings: {name}.acquisition, .image, .processing, .smx, .saving, .detector, .roi_counters, .roi_profiles,"
-        f" .mask; sets of them: {name}.settings; what runs: {name}.topology, .receivers, .pipelines;"
+        f" .mask; sets of them: {name}.settings; what runs: {name}.topology, .receivers, .pipelines, .live;"
         f" commands: {name}.commands",
     ]
     return "\n".join(lines)

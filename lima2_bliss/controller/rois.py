@@ -1,188 +1,60 @@
-"""Named regions of interest of a detector: rectangles and arcs for statistics, rectangles for profiles."""
+"""Named regions of interest of a detector, kept over sessions; they follow the image settings."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
-
-from pydantic import ValidationError
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
 from lima2_bliss.contract import ParameterError
-from lima2_bliss.contract.parameters import Arc, Point, PointF, Rectangle
-from lima2_bliss.contract.parameters.strict import fault_lines
+from lima2_bliss.contract.roi_geometry import ImageView
+from lima2_bliss.controller.counters import statistics_names
+from lima2_bliss.controller.roi_definitions import (
+    Definition,
+    Placed,
+    define,
+    definition_from_plain,
+    definition_to_plain,
+)
+from lima2_bliss.controller.roi_shapes import (
+    ArcRoi,
+    Direction,
+    Numbers,
+    ProfileRoi,
+    RectRoi,
+    StatisticsRoi,
+    arc_from,
+    profile_from,
+    rect_from,
+)
 from lima2_bliss.controller.settings import Plan, TextStore
+
+__all__ = [
+    # shapes
+    "ArcRoi",
+    "Direction",
+    "ProfileRoi",
+    "RectRoi",
+    "StatisticsRoi",
+    # tables
+    "RoiCounters",
+    "RoiProfiles",
+    "RoiTable",
+]
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-
-Direction = Literal["vertical", "horizontal"]
-Numbers = Sequence[float]
-
-
-@dataclass(frozen=True)
-class RectRoi:
-    """Rectangle in image pixels: statistics of the pixels inside."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    kind = "rect"
-
-    def numbers(self) -> list[float]:
-        return [self.x, self.y, self.width, self.height]
-
-    def rectangle(self) -> Rectangle:
-        """The form the pipeline takes."""
-        return Rectangle(topleft=Point(x=self.x, y=self.y), dimensions=Point(x=self.width, y=self.height))
-
-    def check_inside(self, name: str, shape: tuple[int, int]) -> None:
-        """`ParameterError` unless the whole rectangle is on an image of (height, width)."""
-        height, width = shape
-        if self.x + self.width > width or self.y + self.height > height:
-            raise ParameterError(
-                f"ROI {name!r} (x={self.x}, y={self.y}, width={self.width}, height={self.height}) is outside the image"
-                f" of {width} x {height} pixels (width x height); change or remove the ROI, or the image settings"
-            )
-
-    def __str__(self) -> str:
-        return f"x={self.x} y={self.y} width={self.width} height={self.height}"
-
-
-@dataclass(frozen=True)
-class ArcRoi:
-    """Ring segment in image pixels, angles in degrees from +x to +y: statistics of the pixels inside."""
-
-    cx: float
-    cy: float
-    r1: float
-    r2: float
-    a1: float
-    a2: float
-
-    kind = "arc"
-
-    def numbers(self) -> list[float]:
-        return [self.cx, self.cy, self.r1, self.r2, self.a1, self.a2]
-
-    def arc(self) -> Arc:
-        """The form the pipeline takes."""
-        return Arc(center=PointF(x=self.cx, y=self.cy), r1=self.r1, r2=self.r2, a1=self.a1, a2=self.a2)
-
-    def check_inside(self, name: str, shape: tuple[int, int]) -> None:
-        """`ParameterError` when nothing of the ring can be on an image of (height, width); a part is enough."""
-        height, width = shape
-        outside = (
-            self.cx + self.r2 < 0
-            or self.cy + self.r2 < 0
-            or self.cx - self.r2 > width - 1
-            or self.cy - self.r2 > height - 1
-        )
-        if outside:
-            raise ParameterError(
-                f"ROI {name!r} ({self}) is outside the image of {width} x {height} pixels (width x height);"
-                " change or remove the ROI, or the image settings"
-            )
-
-    def __str__(self) -> str:
-        return f"center=({self.cx:g}, {self.cy:g}) r1={self.r1:g} r2={self.r2:g} a1={self.a1:g} a2={self.a2:g}"
-
-
-@dataclass(frozen=True)
-class ProfileRoi:
-    """Rectangle in image pixels: one sum per row (`vertical`) or per column (`horizontal`)."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    direction: Direction = "vertical"
-
-    kind = "profile"
-
-    def numbers(self) -> list[float]:
-        return [self.x, self.y, self.width, self.height]
-
-    @property
-    def length(self) -> int:
-        """Number of bins."""
-        return self.height if self.direction == "vertical" else self.width
-
-    def rectangle(self) -> Rectangle:
-        """The form the pipeline takes."""
-        return RectRoi(self.x, self.y, self.width, self.height).rectangle()
-
-    def check_inside(self, name: str, shape: tuple[int, int]) -> None:
-        """`ParameterError` unless the whole rectangle is on an image of (height, width)."""
-        RectRoi(self.x, self.y, self.width, self.height).check_inside(name, shape)
-
-    def __str__(self) -> str:
-        return f"x={self.x} y={self.y} width={self.width} height={self.height} {self.direction}"
-
-
-StatisticsRoi = RectRoi | ArcRoi
-
-
-def rect_from(name: str, numbers: Numbers) -> RectRoi:
-    """Rectangle from (x, y, width, height)."""
-    values = list(numbers)
-    if len(values) != 4 or any(isinstance(v, bool) or float(v) != int(v) for v in values):
-        raise ParameterError(f"ROI {name!r} = {tuple(values)}: give four whole numbers (x, y, width, height)")
-    x, y, width, height = (int(v) for v in values)
-    if x < 0 or y < 0 or width < 1 or height < 1:
-        raise ParameterError(f"ROI {name!r} = {tuple(values)}: x and y must be >= 0, width and height >= 1")
-    return RectRoi(x, y, width, height)
-
-
-def arc_from(name: str, numbers: Numbers) -> ArcRoi:
-    """Ring segment from (cx, cy, r1, r2, a1, a2)."""
-    values = list(numbers)
-    if len(values) != 6:
-        raise ParameterError(f"ROI {name!r} = {tuple(values)}: give six numbers (cx, cy, r1, r2, a1, a2)")
-    roi = ArcRoi(*(float(v) for v in values))
-    try:
-        roi.arc()
-    except ValidationError as error:
-        raise ParameterError(f"ROI {name!r}: {'; '.join(fault_lines(error))}") from None
-    return roi
-
-
-def profile_from(name: str, numbers: Numbers, direction: str = "vertical") -> ProfileRoi:
-    """Profile from (x, y, width, height) and direction."""
-    rect = rect_from(name, numbers)
-    if direction == "vertical":
-        return ProfileRoi(rect.x, rect.y, rect.width, rect.height, "vertical")
-    if direction == "horizontal":
-        return ProfileRoi(rect.x, rect.y, rect.width, rect.height, "horizontal")
-    raise ParameterError(f"profile {name!r}: direction {direction!r} is unknown; give 'vertical' or 'horizontal'")
-
-
-def _to_plain(roi: RectRoi | ArcRoi | ProfileRoi) -> dict[str, Any]:
-    plain: dict[str, Any] = {"kind": roi.kind, "numbers": roi.numbers()}
-    if isinstance(roi, ProfileRoi):
-        plain["direction"] = roi.direction
-    return plain
-
-
-def _from_plain(name: str, plain: Mapping[str, Any]) -> RectRoi | ArcRoi | ProfileRoi:
-    if plain["kind"] == "arc":
-        return arc_from(name, plain["numbers"])
-    if plain["kind"] == "profile":
-        return profile_from(name, plain["numbers"], plain["direction"])
-    return rect_from(name, plain["numbers"])
-
 
 Roi = TypeVar("Roi", RectRoi | ArcRoi, ProfileRoi)
 
 
 class RoiTable(Generic[Roi]):
-    """Regions by name, kept over sessions. ``shape()`` is (height, width) of the image, None when unknown.
+    """Regions by name, kept over sessions. ``view()`` tells how images are made with the present settings.
 
+    Each region keeps the numbers that it was given with, and the image settings of that moment. What is read here are
+    its coordinates on images of the present settings; a region that is not on them is left out of scans until it is.
     ``claim(name)`` raises when the name cannot be used; ``on_change`` is called after each change.
     """
 
@@ -192,36 +64,45 @@ class RoiTable(Generic[Roi]):
         self,
         title: str,
         store: TextStore,
-        shape: Callable[[], tuple[int, int] | None],
+        view: Callable[[], ImageView],
         claim: Callable[[str], None],
         on_change: Callable[[], None],
     ) -> None:
         self._title = title
         self._store = store
-        self._shape = shape
+        self._view = view
         self._claim = claim
         self._on_change = on_change
-        self._rois: dict[str, Roi] = self._load()
+        self._editor: Callable[[RoiTable[Any], float | None], None] | None = None
+        self._followed: dict[str, Placed[Roi]] = {}
+        self._rois: dict[str, Definition[Roi]] = self._load()
 
-    def _load(self) -> dict[str, Roi]:
+    def _load(self) -> dict[str, Definition[Roi]]:
         text = self._store.get()
-        rois: dict[str, Roi] = {}
+        rois: dict[str, Definition[Roi]] = {}
         try:
-            for name, plain in json.loads(text or "{}").items():
-                rois[name] = _from_plain(name, plain)  # type: ignore[assignment]
+            stored = json.loads(text or "{}")
+            for name, plain in stored.items():
+                rois[name] = definition_from_plain(name, plain, ImageView() if "image" in plain else self._view())
+            if any("image" not in plain for plain in stored.values()):
+                self._store.set(json.dumps(_plain(rois)))  # of an older version: given on images as they are now
         except (ValueError, TypeError, KeyError, AttributeError):
             _log.warning("%s: the stored ROIs are unreadable and were dropped: %s", self._title, text)
         return rois
 
-    def _put(self, name: str, roi: Roi) -> None:
+    def check_name(self, name: str) -> None:
+        """`ParameterError` unless the name has the right letters."""
         if not _NAME.fullmatch(name):
             raise ParameterError(f"{self._what} name {name!r}: use letters, digits and _, a letter first")
+
+    def _put(self, name: str, roi: Roi) -> None:
+        self.check_name(name)
         if name not in self._rois:
             self._claim(name)
-        shape = self._shape()
-        if shape is not None:
-            roi.check_inside(name, shape)
-        self._rois[name] = roi
+        view = self._view()
+        if view.shape is not None:
+            roi.check_inside(name, view.shape)
+        self._rois[name] = define(roi, view)
         self._changed()
 
     def _changed(self) -> None:
@@ -229,20 +110,84 @@ class RoiTable(Generic[Roi]):
         self._on_change()
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
-        """All regions by name, as plain values."""
-        return {name: _to_plain(roi) for name, roi in self._rois.items()}
+        """All regions by name, as plain values: the numbers as they were given, and the image settings of then."""
+        return _plain(self._rois)
 
-    def plan(self, regions: Mapping[str, Mapping[str, Any]]) -> Plan[dict[str, Roi]]:
-        """Check regions as `to_dict` gives them, instead of all present ones; not whether they are on the image."""
+    def view(self) -> ImageView:
+        """How images are made with the present settings."""
+        return self._view()
+
+    def definitions(self) -> dict[str, Definition[Roi]]:
+        """All regions by name, as they were given."""
+        return dict(self._rois)
+
+    def placed(self) -> dict[str, Placed[Roi]]:
+        """All regions by name, in pixels of the present image."""
+        if not self._rois:
+            return {}
+        view = self._view()
+        return {name: definition.placed(view) for name, definition in self._rois.items()}
+
+    def active(self) -> dict[str, Roi]:
+        """The regions that give counters now, in pixels of the present image."""
+        return {name: placed.roi for name, placed in self.placed().items() if not placed.fault}
+
+    def left_out(self) -> dict[str, str]:
+        """The regions that give no counters now, and why."""
+        return {name: placed.fault for name, placed in self.placed().items() if placed.fault}
+
+    def follow(self) -> bool:
+        """Note where the regions are now: True when that is new. Warns of those that are left out from now on."""
+        placed = self.placed()
+        for name, one in placed.items():
+            before = self._followed.get(name)
+            if one.fault and (before is None or before.fault != one.fault):
+                _log.warning(
+                    "%s: %r (%s) is left out of scans: %s; it comes back with other image settings",
+                    *(self._title, name, one.roi, one.fault),
+                )
+        new, self._followed = placed != self._followed, placed
+        return new
+
+    def counter_names(self, name: str) -> list[str]:
+        """Counters that a region gives."""
+        return statistics_names(name)
+
+    def plan(self, regions: Mapping[str, Mapping[str, Any]], view: ImageView) -> Plan[dict[str, Roi]]:
+        """Check regions as `to_dict` gives them, instead of all present ones, for images as in ``view``.
+
+        The values are the regions that give counters then. Those of an older version were given on such images.
+        """
         try:
-            rois: dict[str, Any] = {name: _from_plain(name, plain) for name, plain in regions.items()}
-        except (TypeError, KeyError):
+            rois: dict[str, Definition[Roi]] = {
+                name: definition_from_plain(name, plain, view) for name, plain in regions.items()
+            }
+        except (TypeError, KeyError, AttributeError):
             raise ParameterError(f"{self._title}: regions {dict(regions)} are not as to_dict() gives them") from None
-        return Plan(rois, lambda: self._replace(rois))
+        for name, plain in regions.items():
+            if "image" not in plain and view.shape is not None:
+                rois[name].roi.check_inside(name, view.shape)
+        placed = {name: definition.placed(view) for name, definition in rois.items()}
+        active = {name: one.roi for name, one in placed.items() if not one.fault}
+        return Plan(active, lambda: self.replace(rois))
 
-    def _replace(self, rois: dict[str, Roi]) -> None:
-        self._rois = dict(rois)
+    def replace(self, definitions: Mapping[str, Definition[Roi]]) -> None:
+        """These regions instead of all present ones."""
+        self._rois = dict(definitions)
         self._changed()
+
+    def edit_with(self, editor: Callable[[RoiTable[Any], float | None], None]) -> None:
+        """What `edit` calls, with this table and the count time."""
+        self._editor = editor
+
+    def edit(self, count_time: float | None = None) -> None:
+        """Draw, move, rename and delete these regions in Flint; with ``count_time`` [s], on a new image.
+
+        "Apply these ROIs" in Flint ends it; its cancel button, or Ctrl-C here, changes nothing.
+        """
+        if self._editor is None:
+            raise ParameterError(f"{self._title} belongs to no detector of a session; nothing can be drawn")
+        self._editor(self, count_time)
 
     def remove(self, *names: str) -> None:
         """Remove regions by name."""
@@ -261,14 +206,15 @@ class RoiTable(Generic[Roi]):
         self._changed()
 
     def items(self) -> list[tuple[str, Roi]]:
-        return list(self._rois.items())
+        """Names and coordinates on the present image, also of regions that are left out."""
+        return [(name, placed.roi) for name, placed in self.placed().items()]
 
     def keys(self) -> list[str]:
         return list(self._rois)
 
     def __getitem__(self, name: str) -> Roi:
         try:
-            return self._rois[name]
+            return self._rois[name].placed(self._view()).roi
         except KeyError:
             raise ParameterError(f"{self._title} has no {name!r}; defined: {', '.join(self._rois) or 'none'}") from None
 
@@ -289,9 +235,14 @@ class RoiTable(Generic[Roi]):
             return f"{self._title}: none"
         width = max(len(name) for name in self._rois)
         lines: list[str] = [f"{self._title}:"]
-        for name, roi in self.items():
-            lines.append(f"  {name:<{width}}  {roi.kind:<7}  {roi}")
+        for name, placed in self.placed().items():
+            note = f"  (left out: {placed.fault})" if placed.fault else ""
+            lines.append(f"  {name:<{width}}  {placed.roi.kind:<7}  {placed.roi}{note}")
         return "\n".join(lines)
+
+
+def _plain(rois: Mapping[str, Definition[Any]]) -> dict[str, dict[str, Any]]:
+    return {name: definition_to_plain(definition) for name, definition in rois.items()}
 
 
 # so that the shell completes the names after `[`
@@ -324,3 +275,7 @@ class RoiProfiles(RoiTable[ProfileRoi]):
 
     def __setitem__(self, name: str, numbers: Numbers) -> None:
         self.set(name, numbers)
+
+    def counter_names(self, name: str) -> list[str]:
+        """Counters that a profile gives."""
+        return [name]

@@ -12,6 +12,7 @@ from lima2_bliss.client import Acquisition
 from lima2_bliss.contract import Lima2Error, error_from_json
 from lima2_bliss.contract.parameters import SmxParameters
 from lima2_bliss.controller.channels import Channel
+from lima2_bliss.controller.outcome import Outcome
 from lima2_bliss.controller.parameters import DetectorState, PipelineParameters, image_section, pipeline_parameters
 from lima2_bliss.publishing.common_streams import IMAGE
 from lima2_bliss.publishing.frame_places import FRAMES, FramePlaces, saved_frames
@@ -40,7 +41,7 @@ def stream_definitions(
 
 def _number_of_bins(acquisition: Acquisition) -> int:
     """Radial bins of the background as the receivers have them; 0 when the pipeline has none."""
-    source = acquisition.status().receivers[0].pipeline.sources.get("sparse_frame")
+    source = acquisition.known.receivers[0].pipeline.sources.get("sparse_frame")
     return 0 if source is None else int(source.frame_info.get("nb_bins", 0))
 
 
@@ -49,10 +50,10 @@ def frames_kept(processing: PipelineParameters, acquisition: Acquisition) -> int
     return processing.buffers.nb_frames_buffer * acquisition.topology.receivers
 
 
-def publish_job(acquisition: Acquisition, channels: Sequence[Channel]) -> PublishJob:
-    """The job that fills the streams of these channels."""
+def publish_job(acquisition: Acquisition, channels: Sequence[Channel], overlaps: bool = False) -> PublishJob:
+    """The job that fills the streams of these channels; arguments as of `image_description`."""
     processing = pipeline_parameters(acquisition.processing_parameters)
-    names = [receiver.name for receiver in acquisition.status().receivers]
+    names = [receiver.name for receiver in acquisition.known.receivers]
     targets = [
         StreamTarget(definition=channel.definition, key=channel.stream.key)
         for channel in channels
@@ -70,21 +71,30 @@ def publish_job(acquisition: Acquisition, channels: Sequence[Channel]) -> Publis
         rows_per_frame=rows_per_frame(processing, _number_of_bins(acquisition)),
         row_counts=row_counts(processing),
         streams=targets,
-        saved=_saved_by(processing, acquisition),
+        saved=_saved_by(processing, acquisition, overlaps),
     )
 
 
-def _saved_by(processing: PipelineParameters, acquisition: Acquisition) -> Literal["none", "receiver_files", "master"]:
+def _saved_by(
+    processing: PipelineParameters, acquisition: Acquisition, overlaps: bool
+) -> Literal["none", "receiver_files", "master"]:
     if not image_section(processing).enabled:
         return "none"
-    return "receiver_files" if acquisition.topology.receivers == 1 else "master"
+    return "master" if overlaps or acquisition.topology.receivers > 1 else "receiver_files"
 
 
-def image_description(acquisition: Acquisition, server: str, offset: int, kept: int) -> dict[str, Any]:
-    """``lima_info`` of the image stream: the image device, and the files if images are saved."""
+def image_description(
+    acquisition: Acquisition, server: str, offset: int, kept: int, overlaps: bool = False
+) -> dict[str, Any]:
+    """``lima_info`` of the image stream: the image device, and the files if images are saved.
+
+    A scan that ``overlaps`` the next may end before its files are complete: it then refers to the master file, which
+    is not there until they are, and never to files that lack images.
+    """
     saving = image_section(pipeline_parameters(acquisition.processing_parameters))
     receivers, nb_frames = acquisition.topology.receivers, acquisition.nb_frames
-    files = saved_files(saving.layout(), receivers, nb_frames) if saving.enabled else None
+    by_master = overlaps or receivers > 1
+    files = saved_files(saving.layout(), receivers, nb_frames, by_master) if saving.enabled else None
     return lima_info(server, kept, nb_frames, offset, files)
 
 
@@ -104,7 +114,7 @@ def _frame_places(processing: PipelineParameters, acquisition: Acquisition) -> F
     return FramePlaces(
         uuid=acquisition.uuid,
         endpoints=acquisition.endpoints(),
-        receivers=[receiver.name for receiver in acquisition.status().receivers],
+        receivers=[receiver.name for receiver in acquisition.known.receivers],
         block=acquisition.topology.block,
         saved=saved_frames(saving.layout()) if saving.enabled else None,
     )
@@ -118,9 +128,12 @@ class ScanPublication:
         publisher: PublisherClient,
         acquisition: Acquisition,
         channels: Sequence[Channel],
+        outcome: Outcome | None = None,
+        overlaps: bool = False,
     ) -> None:
         self._publisher = publisher
-        self._job = publish_job(acquisition, channels)
+        self._outcome = outcome
+        self._job = publish_job(acquisition, channels, overlaps)
         self._warned = 0
 
     def begin(self) -> None:
@@ -143,7 +156,9 @@ class ScanPublication:
 
     def finish(self, saved: int | None, timeout_s: float) -> None:
         """Wait until everything is published; ``saved`` frames are readable from files."""
-        self._publisher.finish(self._job.uuid, saved=saved, timeout_s=timeout_s)
+        status = self._publisher.finish(self._job.uuid, saved=saved, timeout_s=timeout_s)
+        if self._outcome is not None:
+            self._outcome.publication = status
 
     def abort(self, why: str) -> None:
         """Give up; a publisher that is gone is only logged."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.contract.parameters import Parameters, TriggerMode, parse
+from lima2_bliss.controller.frame_waits import FrameIds, frame_ids
 from lima2_bliss.controller.settings_models import AcquisitionSettings
 
 #: The trigger words of LImA 1 scans: (mode, one trigger starts all frames).
@@ -36,9 +37,13 @@ class AcqParams(Parameters):
     )
     latency_time: float | None = Field(None, ge=0, description="dead time between two frames [s]; None: the setting")
     acq_mode: Literal["SINGLE"] = Field("SINGLE", description="accumulation is set by det.processing.accumulation")
-    prepare_once: bool = Field(True, description="kept for LImA 1 scans; the detector is always prepared once")
+    prepare_once: bool = Field(
+        True, description="False: acq_nb_frames are those of each iteration, of which wait_frame_id has one entry each"
+    )
     start_once: bool = Field(False, description="kept for LImA 1 scans")
-    wait_frame_id: Any = Field(None, description="kept for LImA 1 scans")
+    wait_frame_id: Any = Field(
+        None, description="for each iteration the index of the image that must be there before the next one; or None"
+    )
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class ScanRequest:
     """Images and triggers of one scan. ``nb_images`` 0 is endless; ``expo_time`` is the count time of an image [s].
 
     ``wait_each_point``: the scan waits at each point for the images that an external signal triggers there.
+    ``wait_frame_ids``: for each iteration of the scan the image that must be there before the next one.
     """
 
     nb_images: int
@@ -54,6 +60,7 @@ class ScanRequest:
     images_per_trigger: int = 1
     latency_time: float | None = None
     wait_each_point: bool = False
+    wait_frame_ids: FrameIds | None = None
 
     @property
     def endless(self) -> bool:
@@ -67,6 +74,7 @@ def step_parameters(
     per_point = acq_params.get("acq_frames_per_point", settings.frames_per_point)
     npoints = scan_params.get("npoints", 1)
     return {
+        **acq_params,
         "acq_nb_frames": acq_params.get("acq_nb_frames", npoints * per_point),
         "acq_expo_time": acq_params.get("acq_expo_time", scan_params.get("count_time", 1.0)),
         "acq_trigger_mode": acq_params.get("acq_trigger_mode", settings.step_trigger),
@@ -90,10 +98,33 @@ def scan_request(name: str, acq_params: Mapping[str, Any]) -> ScanRequest:
         per_trigger = params.acq_nb_frames
     if trigger == "internal":
         per_trigger = 1
+    ids = frame_ids(name, params.wait_frame_id, params.acq_nb_frames)
+    if not params.prepare_once and ids is not None:
+        return _each_iteration(name, params, trigger, per_trigger, ids)
     if params.acq_nb_frames % per_trigger:
         raise ParameterError(
             f"{name}: {params.acq_nb_frames} images are no multiple of {per_trigger} images per trigger;"
             " change acq_nb_frames or acq_frames_per_point"
         )
     waits = params.acq_wait_each_point and trigger in ("external", "gate") and not all_at_once
-    return ScanRequest(params.acq_nb_frames, params.acq_expo_time, trigger, per_trigger, params.latency_time, waits)
+    return ScanRequest(
+        params.acq_nb_frames, params.acq_expo_time, trigger, per_trigger, params.latency_time, waits, ids
+    )
+
+
+def _each_iteration(name: str, params: AcqParams, trigger: TriggerMode, per_trigger: int, ids: FrameIds) -> ScanRequest:
+    """The request of a LImA 1 scan that prepares anew at each iteration: here one acquisition of all its images."""
+    nb_images = params.acq_nb_frames
+    if not isinstance(ids, tuple) or set(ids) != {nb_images - 1}:
+        raise ParameterError(
+            f"{name}: with prepare_once = False, wait_frame_id must be a list of acq_nb_frames - 1 ="
+            f" {nb_images - 1} for each iteration"
+        )
+    if trigger == "internal":
+        trigger, per_trigger = "software", nb_images
+    elif nb_images % per_trigger:
+        raise ParameterError(f"{name}: {nb_images} images are no multiple of {per_trigger} images per trigger")
+    ends = tuple(range(nb_images - 1, len(ids) * nb_images, nb_images))
+    return ScanRequest(
+        len(ids) * nb_images, params.acq_expo_time, trigger, per_trigger, params.latency_time, False, ends
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import gevent
@@ -67,6 +68,8 @@ class ScanRun:
         self.request = request
         self.outcome = Outcome(acquisition.uuid, request.nb_images)
         self.error: Exception | None = None
+        #: Between these times [s since 1970] the detector got the last software trigger.
+        self.trigger_span_s: tuple[float, float] | None = None
         self._on_failure = on_failure
         self._finish_up = finish_up
         self._waits = waits
@@ -76,6 +79,7 @@ class ScanRun:
         self._news = gevent.event.Event()
         self._stopping = False
         self._detached = False
+        self._error_at_end: Exception | None = None
         self._scan_ends = False
         self._task: gevent.Greenlet | None = None
         self._publishing_watch: gevent.Greenlet | None = None
@@ -84,6 +88,12 @@ class ScanRun:
     @property
     def started(self) -> bool:
         return self._task is not None
+
+    @property
+    def files(self) -> Mapping[str, Path]:
+        """The master files by frame source; those still to be written if the scan ends before the acquisition."""
+        over = self._task is None or self._task.ready()
+        return self.outcome.files if over else self.acquisition.master_files
 
     def start(self, begin_publishing: Callable[[], Publishing]) -> None:
         """Start the acquisition, and its publication at the same time."""
@@ -104,46 +114,52 @@ class ScanRun:
         self._task = gevent.spawn(self._follow)
         self._task.name = f"lima2-follow-{self.acquisition.uuid[:8]}"
 
+    def abandon(self) -> None:
+        """It never came to a start: end the publication, if that has begun. Never raises."""
+        self._give_up_publishing("the scan ended before the acquisition had started")
+
     # --- points ---------------------------------------------------------------------------------------------------
 
     def trigger_and_wait(self) -> None:
         """Take the images of the next point; returns when the receivers have them."""
         self._triggers += 1
+        begun_s = time.time()
         try:
             self.acquisition.trigger()
+            self.trigger_span_s = (begun_s, time.time())
         except Lima2Error as error:
             self._fail(error)
             self._leave_it_to_the_scan()
             raise
-        limit_s = self._due_s()
-        wanted = self._frames_of(self._triggers)
+        per_trigger = self.request.images_per_trigger * self.acquisition.depth
+        limit_s = self._due_s(per_trigger)
+        wanted = self._triggers * per_trigger
         if not self._wait_received(wanted, limit_s, f"point {self._triggers}"):
             raise DeviceTimeoutError(
                 f"point {self._triggers}: {self._received} of {wanted} frames received within {limit_s:g} s;"
                 " see the log of the detector's control"
             )
 
-    def wait_point(self, point: int) -> None:
-        """Wait for the images of the first ``point`` points, triggered by an external signal, however long it takes."""
-        wanted = self._frames_of(point)
-        if self._wait_received(wanted, self._due_s(), f"point {point}"):
+    def wait_images(self, images: int, what: str) -> None:
+        """Wait until the first ``images`` are received, however long it takes; ``what`` the scan waits for."""
+        wanted = images * self.acquisition.depth
+        due_s = self._due_s(wanted - self._received)
+        if self._wait_received(wanted, due_s, what):
             return
         _log.warning(
-            "point %d waits for its %s trigger: %d of %d frames received; Ctrl-C ends the scan",
-            point,
+            "the scan waits for %s (%s trigger): %d of %d frames received; Ctrl-C ends the scan",
+            what,
             self.request.trigger,
             self._received,
             wanted,
         )
-        while not self._wait_received(wanted, 3600.0, f"point {point}"):
+        while not self._wait_received(wanted, 3600.0, what):
             pass
 
-    def _due_s(self) -> float:
-        """Time in which the images of a point should be there [s]."""
-        return self.request.images_per_trigger * (self.request.expo_time * 1.5) + self._waits.point_s
-
-    def _frames_of(self, points: int) -> int:
-        return points * self.request.images_per_trigger * self.acquisition.depth
+    def _due_s(self, frames: int) -> float:
+        """Time in which so many frames should be there [s], dead times included."""
+        acq = self.acquisition.acquisition_parameters["acq"]
+        return max(0, frames) * 1.5e-6 * float(acq["expo_time"] + acq["latency_time"]) + self._waits.point_s
 
     def _wait_received(self, wanted: int, timeout_s: float, what: str) -> bool:
         """Wait for frames; False when they are not there in time, an error when they will not come."""
@@ -166,6 +182,7 @@ class ScanRun:
 
     def _note(self, status: AcquisitionStatus) -> None:
         self.outcome.status = status
+        self.outcome.rate.note(status.processed)
         if status.received != self._received:
             self._received = status.received
             self._news.set()
@@ -188,7 +205,7 @@ class ScanRun:
             for fault in self.acquisition.stop():
                 _log.warning("%s", fault)
             return
-        if self._task.ready():
+        if self._task.ready() or self._detached:
             return
         self._stopping = True
         if self.error is None:
@@ -203,6 +220,7 @@ class ScanRun:
     def _detach(self) -> None:
         """Let the scan end now; the last images are saved in the background, and the master file is written then."""
         self._detached = True
+        self._error_at_end = self.error
         if self._publishing_watch is not None:
             self._publishing_watch.kill()
         if self.error is None:
@@ -213,7 +231,10 @@ class ScanRun:
         except Lima2Error as error:
             _log.log(logging.WARNING if self.error is None else logging.DEBUG, "%s", error)
         status = self.outcome.status
-        saved = status.processed if status is not None and self.acquisition.master_files else None
+        saved = None
+        if status is not None and self.acquisition.master_files:
+            # what is processed will be saved, unless that is what fails
+            saved = status.processed if self.error is None else status.readable
         publishing, self._publishing = self._publishing, None
         if publishing is not None:
             try:
@@ -242,7 +263,7 @@ class ScanRun:
             self.error = error
             self.outcome.error = str(error)
             self._news.set()
-            if not self._stopping:
+            if not self._stopping and not self._detached:
                 self._scan_ends = self._on_failure(error)
                 self._stop_task = gevent.spawn(self.acquisition.stop)
 
@@ -275,13 +296,12 @@ class ScanRun:
     def _tell_end(self) -> None:
         """The scan was over long ago: its user reads here how its files are."""
         status, uuid = self.outcome.status, self.outcome.uuid
-        if self.error is not None:
+        if self.error is not self._error_at_end:
             _log.warning("acquisition %s of an earlier scan ended with an error: %s", uuid, self.error)
-        elif status is not None:
+        elif status is not None and (self.error is None or self.outcome.files):
             files = ", ".join(str(path) for path in self.outcome.files.values())
-            _log.warning(
-                "the files of the earlier scan are complete: %d images saved, %s", status.saved, files or "none"
-            )
+            saved = status.saved if self.error is None else status.readable
+            _log.warning("the files of the earlier scan are complete: %d images saved, %s", saved, files or "none")
 
     def _give_up_publishing(self, why: str) -> None:
         publishing, self._publishing = self._publishing, None

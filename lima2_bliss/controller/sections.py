@@ -9,6 +9,8 @@ from typing import Any
 
 from lima2_bliss.contract import ParameterError
 from lima2_bliss.contract.parameters import LegacyParameters
+from lima2_bliss.contract.roi_geometry import ImageView
+from lima2_bliss.controller.accumulation import with_depth
 from lima2_bliss.controller.compatibility import TextSetting
 from lima2_bliss.controller.configuration import Defaults
 from lima2_bliss.controller.connection import Connection, detector_shape
@@ -23,7 +25,9 @@ from lima2_bliss.controller.parameters import (
     processing_parameters,
     trial_parameters,
 )
+from lima2_bliss.controller.roi_definitions import view_of
 from lima2_bliss.controller.rois import RoiCounters, RoiProfiles
+from lima2_bliss.controller.saving_section import SavingSection
 from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.settings import SettingsSection
 from lima2_bliss.controller.settings_models import (
@@ -45,6 +49,8 @@ class Sections:
     def __init__(self, name: str, defaults: Defaults, connection: Connection, on_counters: Callable[[], None]) -> None:
         self._name = name
         self._connection = connection
+        self._on_counters = on_counters
+        self._regions_held = False
         self._change: Callable[[DetectorState], DetectorState] = _unchanged
 
         def store(section: str) -> TextSetting:
@@ -59,8 +65,11 @@ class Sections:
             store("detector"),
             connection.detector_defaults,
             self._check_detector,
+            self._regions_moved,
         )
-        self.image = SettingsSection(f"{name}.image", ImageSettings, defaults.image, store("image"), self._check_image)
+        self.image = SettingsSection(
+            f"{name}.image", ImageSettings, defaults.image, store("image"), self._check_image, self._regions_moved
+        )
         self.processing = SettingsSection(
             f"{name}.processing",
             ProcessingSettings,
@@ -69,20 +78,20 @@ class Sections:
             on_change=on_counters,
         )
         self.smx = SettingsSection(f"{name}.smx", SmxSettings, defaults.smx, store("smx"), on_change=on_counters)
-        self.saving = SettingsSection(f"{name}.saving", SavingSettings, defaults.saving, store("saving"))
+        self.saving = SavingSection(f"{name}.saving", SavingSettings, defaults.saving, store("saving"))
         self.roi_counters = RoiCounters(
             f"{name}.roi_counters",
             store("rois"),
-            self.image_shape,
+            self._view,
             lambda new: self._check_name(new, is_profile=False),
-            on_counters,
+            self._regions_moved,
         )
         self.roi_profiles = RoiProfiles(
             f"{name}.roi_profiles",
             store("profiles"),
-            self.image_shape,
+            self._view,
             lambda new: self._check_name(new, is_profile=True),
-            on_counters,
+            self._regions_moved,
         )
 
     def reset(self) -> None:
@@ -116,8 +125,10 @@ class Sections:
         detector = self.detector.plan(values["detector"])
         plans = {
             name: getattr(self, name).plan(values[name])
-            for name in ("acquisition", "image", "processing", "smx", "saving", "roi_counters", "roi_profiles")
+            for name in ("acquisition", "image", "processing", "smx", "saving")
         }
+        view = view_of(plans["image"].values, self._raw_shape(detector.values))
+        plans |= {name: getattr(self, name).plan(values[name], view) for name in ("roi_counters", "roi_profiles")}
         state = DetectorState(
             acquisition=plans["acquisition"].values,
             image=plans["image"].values,
@@ -133,19 +144,37 @@ class Sections:
         self._check_geometry(state)
 
         def put() -> None:
-            for plan in (detector, *plans.values()):
-                plan.put()
+            with self._regions_unmoved():
+                for plan in (detector, *plans.values()):
+                    plan.put()
+            self._regions_moved()
 
         return put
 
     def _check_geometry(self, state: DetectorState) -> None:
-        shape = self._raw_shape(state)
-        if shape is None:
-            return
-        check_image(state.image, shape)
-        image_shape = state.transform(shape).shape
-        for name, roi in (*state.rois.items(), *state.profiles.items()):
-            roi.check_inside(name, image_shape)
+        shape = self._raw_shape(state.detector)
+        if shape is not None:
+            check_image(state.image, shape)
+
+    def _view(self) -> ImageView:
+        image = ImageSettings.model_validate(self.image.to_dict())
+        return view_of(image, self._raw_shape(self.detector.overrides()))
+
+    def _regions_moved(self) -> None:
+        """Regions, or the images that they are on, have changed."""
+        if not self._regions_held:
+            for table in (self.roi_counters, self.roi_profiles):
+                table.follow()
+            self._on_counters()
+
+    @contextmanager
+    def _regions_unmoved(self) -> Iterator[None]:
+        """Within, several settings change before it matters where regions are."""
+        self._regions_held = True
+        try:
+            yield
+        finally:
+            self._regions_held = False
 
     def now(self) -> DetectorState:
         """All settings at this moment."""
@@ -168,16 +197,16 @@ class Sections:
             saving=SavingSettings.model_validate(self.saving.to_dict()),
             smx=SmxSettings.model_validate(self.smx.to_dict()),
             detector=self.detector.overrides(),
-            rois=dict(self.roi_counters.items()),
-            profiles=dict(self.roi_profiles.items()),
+            rois=self.roi_counters.active(),
+            profiles=self.roi_profiles.active(),
         )
 
     def detector_shape(self) -> tuple[int, int] | None:
         """(height, width) of the raw frames; None when it is not known before a scan."""
-        return self._raw_shape(self.now())
+        return self._raw_shape(self.now().detector)
 
-    def _raw_shape(self, state: DetectorState) -> tuple[int, int] | None:
-        parameters = deep_merged(self._connection.defaults_if_known(), state.detector)
+    def _raw_shape(self, detector: Mapping[str, Any]) -> tuple[int, int] | None:
+        parameters = deep_merged(self._connection.defaults_if_known(), detector)
         return self._connection.shape(parameters) or detector_shape(parameters, self._connection.info_if_known())
 
     def image_shape(self) -> tuple[int, int] | None:
@@ -187,9 +216,13 @@ class Sections:
 
     def check_scan(self, request: ScanRequest) -> None:
         """All that can be known before a scan: settings against each other, and against what the devices accept."""
+        moved = [table.follow() for table in (self.roi_counters, self.roi_profiles)]
+        if any(moved):
+            self._on_counters()
         state = self.now()
         check_pipeline(self._name, state)
         self._check_geometry(state)
+        state = with_depth(state, request)
         acquisition = acquisition_parameters(state, request)
         check_capabilities(self._name, request, acquisition, self._connection.capabilities())
         self._connection.check(acquisition, trial_parameters(state).model_dump(mode="json"))

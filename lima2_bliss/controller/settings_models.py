@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from lima2_bliss.contract.geometry import Flip, Rotation
 from lima2_bliss.contract.parameters import Compression, FileExistsPolicy, Parameters
@@ -23,6 +23,12 @@ class AcquisitionSettings(Parameters):
         "software", description="what starts the frames of a point in step scans"
     )
     frames_per_point: int = Field(1, ge=1, le=1_000_000, description="images per point in step scans")
+    overlap: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="earlier scans that may still be being saved; 0: each scan ends when its files are complete",
+    )
 
 
 class ImageSettings(Parameters):
@@ -72,6 +78,12 @@ class ProcessingSettings(Parameters):
     accumulation: int = Field(
         1, ge=1, le=1_000_000, description="exposures summed into one image; the count time is shared between them"
     )
+    max_exposure: float | None = Field(
+        None, ge=1e-6, le=86_400, description="longest exposure [s]: longer images are summed of several; or None"
+    )
+    accumulation_time: Literal["live", "real"] = Field(
+        "live", description="of summed images: count time is that of all exposures, or (real) with their dead times"
+    )
     mask: str | None = Field(None, description="file of the pixel mask (not 0: masked), or None")
     background: str | None = Field(None, description="file of the dark image that is subtracted, or None")
     flatfield: str | None = Field(None, description="file of the flat field that images are divided by, or None")
@@ -80,6 +92,15 @@ class ProcessingSettings(Parameters):
     nb_fifo_frames: int = Field(100, ge=2, le=100_000, description="frames that may wait before one is lost")
     nb_frames_buffer: int = Field(100, ge=1, le=100_000, description="processed images kept readable, per receiver")
     nb_input_frames_buffer: int = Field(20, ge=1, le=100_000, description="raw images kept readable, per receiver")
+
+    @model_validator(mode="after")
+    def _one_way_to_accumulate(self) -> ProcessingSettings:
+        if self.accumulation > 1 and self.max_exposure is not None:
+            raise ValueError(
+                f"accumulation = {self.accumulation} and max_exposure = {self.max_exposure:g} both say how many"
+                " exposures an image has; set accumulation = 1 or max_exposure = None"
+            )
+        return self
 
 
 class SavingSettings(Parameters):

@@ -81,7 +81,9 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     value = values[name]
     if isinstance(value, Mapping) and "numbers" in value:
         numbers = ", ".join(f"{each:g}" for each in value["numbers"])
-        return " ".join(filter(None, [str(value.get("kind", "")), f"({numbers})", str(value.get("direction", ""))]))
+        image = ", ".join(f"{setting} {given}" for setting, given in value.get("image", {}).items())
+        words = [str(value.get("kind", "")), f"({numbers})", str(value.get("direction", "")), image and f"at {image}"]
+        return " ".join(filter(None, words))
     return repr(value)
 
 

@@ -18,6 +18,7 @@ from lima2_bliss.controller.receivers_report import ReceiversReport
 from lima2_bliss.controller.sections import Sections
 from lima2_bliss.controller.settings_sets import SettingsSets
 from lima2_bliss.controller.topology_report import Topology
+from lima2_bliss.controller.unsaved_scans import UnsavedScans
 
 #: Acquisitions whose scan is remembered; receivers keep fewer.
 _SCANS_KNOWN = 64
@@ -41,7 +42,8 @@ class ShellViews:
         self._mask = Mask(
             f"{name}.mask", sections.processing, sections.smx, receivers.describe_map, sections.detector_shape
         )
-        self._pipelines = Pipelines(f"{name}.pipelines", receivers, self._scans, connection.client.keep_pipelines)
+        self._unsaved = UnsavedScans(name, self._scans)
+        self._pipelines = Pipelines(f"{name}.pipelines", receivers, self._scans, connection.client, self._unsaved)
         self._settings_sets = SettingsSets(f"{name}.settings", sections, TextSetting(f"lima2:{name}:sets"))
 
     def name_acquisition(self, uuid: str, scan: str) -> None:
@@ -49,6 +51,11 @@ class ShellViews:
         self._scans[uuid] = scan
         while len(self._scans) > _SCANS_KNOWN:
             self._scans.popitem(last=False)
+
+    @property
+    def unsaved_scans(self) -> UnsavedScans:
+        """Scans that ended before their images were saved."""
+        return self._unsaved
 
     @autocomplete_property
     def topology(self) -> Topology:

@@ -47,6 +47,8 @@ def _not_with_smx(image: ImageSettings, processing: ProcessingSettings, mask: st
     ]
     if processing.accumulation > 1:
         changed.append(f"processing.accumulation = {processing.accumulation}")
+    if processing.max_exposure is not None:
+        changed.append(f"processing.max_exposure = {processing.max_exposure:g}")
     if processing.max_countrate is not None:
         changed.append(f"processing.max_countrate = {processing.max_countrate:g}")
     if changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lima2_bliss.controller.poni import beam_geometry
+from lima2_bliss.client.poni import beam_geometry
 from lima2_bliss.controller.smx_settings import GEOMETRY_ARRAYS, SmxSettings
 
 

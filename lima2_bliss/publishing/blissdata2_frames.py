@@ -20,7 +20,7 @@ from lima2_bliss.client import ReceiverLink, read_frames, read_status
 from lima2_bliss.client.receiver_link import ask_all
 from lima2_bliss.contract import ConnectionLostError, FrameInfo, Lima2Error
 from lima2_bliss.contract.wire import PipelineStatus, StatusRequest
-from lima2_bliss.publishing.frame_places import FramePlaces
+from lima2_bliss.publishing.frame_places import FramePlaces, SavedFrames
 
 logger = logging.getLogger(__name__)
 
@@ -126,11 +126,7 @@ class BulkFrames:
         saved = self.places.saved
         if saved is None:
             return
-        found = []
-        for index in indices:
-            receiver, local = self._dispatch.locate(index)
-            number, place = divmod(local, saved.nb_frames_per_file)
-            found.append((receiver, number, place, index))
+        found = [(*self._place(index, saved), index) for index in indices]
         for (receiver, number), group in groupby(sorted(found), key=lambda each: each[:2]):
             path = saved.layout().receiver_file(receiver, number)
             try:
@@ -148,6 +144,19 @@ class BulkFrames:
                 first, last = run[0][0], run[-1][0]
                 for (_, index), pixels in zip(run, data[first : last + 1], strict=True):
                     yield index, pixels.reshape(self.shape)
+
+    def file_of(self, index: int) -> tuple[Path, int] | None:
+        """(receiver file, place in it) of frame ``index``, None when frames are in no files."""
+        saved = self.places.saved
+        if saved is None:
+            return None
+        receiver, number, place = self._place(index, saved)
+        return saved.layout().receiver_file(receiver, number), place
+
+    def _place(self, index: int, saved: SavedFrames) -> tuple[int, int, int]:
+        """(receiver, number of its file, place in that)."""
+        receiver, local = self._dispatch.locate(index)
+        return (receiver, *divmod(local, saved.nb_frames_per_file))
 
     def _lengths(self, receiver: int) -> Iterator[int]:
         """Frames in the files of a receiver, one after another."""

@@ -28,10 +28,10 @@ def next_acquisition(data_store: Any, server_url: str) -> int:
     return int(prepare_next_lima_acquisition(data_store, server_url))
 
 
-def saved_files(layout: FileLayout, nb_receivers: int, nb_frames: int) -> dict[str, Any]:
-    """The part of ``lima_info`` about files. One receiver: its own files. Several: the master file, which then must
-    have been written when the scan ends. ``nb_frames`` are the processed frames of an acquisition, 0 endless."""
-    if nb_receivers == 1:
+def saved_files(layout: FileLayout, nb_receivers: int, nb_frames: int, by_master: bool | None = None) -> dict[str, Any]:
+    """The part of ``lima_info`` about files. One receiver: its own files. Several, or ``by_master``: the master file,
+    which is there when all is saved. ``nb_frames`` are the processed frames of an acquisition, 0 endless."""
+    if not (nb_receivers > 1 if by_master is None else by_master):
         path, frames_per_file = _numbered(layout), layout.nb_frames_per_file
     else:
         path, frames_per_file = _one_for_all(layout), nb_frames or ENDLESS_FRAMES_PER_FILE

@@ -14,20 +14,16 @@ Works with blissdata 1.1.4 and 2.x::
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import h5py
-import hdf5plugin  # noqa: F401 - frames may be compressed with its filters
 import numpy as np
 
 from lima2_bliss.contract import (
     DeviceTimeoutError,
-    FrameFlags,
     NoLongerAvailableError,
     NotAvailableError,
     SparseFrame,
@@ -43,13 +39,12 @@ from lima2_bliss.publishing.common_streams import (
     STATISTICS,
     TIMESTAMP,
 )
+from lima2_bliss.publishing.frame_reader import FrameReader
 from lima2_bliss.publishing.lima_info import SPARSE_FILES
 from lima2_bliss.publishing.smx_reader import SmxReader
 from lima2_bliss.publishing.smx_streams import IS_HIT, NB_PEAKS, NB_SPARSE
-from lima2_bliss.publishing.sparse_places import SparsePlaces, saved_place
+from lima2_bliss.publishing.sparse_places import SparsePlaces
 from lima2_bliss.publishing.spots import Spots
-
-_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class DetectorData:
     """The streams ``<detector>:...`` of a blissdata scan.
 
     ``sparse_file``: the file of the scan's sparse frames (a master, or that of the only receiver), for what Redis has
-    no room for; without it, the one that the scan names. Use as context manager, or `close`, when it reads files.
+    no room for; without it, the one that the scan names. Use as context manager, or `close`, when it reads frames.
     """
 
     def __init__(self, scan: Any, detector: str, sparse_file: str | Path | None = None) -> None:
@@ -85,6 +80,7 @@ class DetectorData:
             )
         counts = self._streams.get(NB_SPARSE)
         where = sparse_file or (None if counts is None else counts.info.get(SPARSE_FILES))
+        self._frame_reader: FrameReader | None = None
         self._smx = SmxReader(self.stream, set(self._streams), SparsePlaces(where))
 
     def __enter__(self) -> Self:
@@ -94,8 +90,10 @@ class DetectorData:
         self.close()
 
     def close(self) -> None:
-        """Release the file of sparse frames, if one is open."""
+        """Release the file of sparse frames, if one is open, and the connections to the receivers."""
         self._smx.close()
+        if self._frame_reader is not None:
+            self._frame_reader.close()
 
     @property
     def names(self) -> list[str]:
@@ -119,7 +117,12 @@ class DetectorData:
     def __getitem__(self, name: str) -> np.ndarray:
         """All points published so far."""
         stream = self.stream(name)
-        return np.asarray(stream[0 : len(stream)])
+        try:
+            return np.asarray(stream[0 : len(stream)])
+        except (IndexError, KeyError, OSError) as error:
+            raise NoLongerAvailableError(
+                f"points of {self.detector}:{name} have left Redis, and are not in the scan file ({error})"
+            ) from error
 
     def roi_statistics(self, roi: str) -> np.ndarray:
         """Table of a ROI, one row per frame: ``frame_index``, ``frame_flags``, ``timestamp`` [s], and the statistics.
@@ -196,71 +199,34 @@ class DetectorData:
         return self._smx.info()
 
     def frames(
-        self, start: int = 0, stop: int | None = None, timeout_s: float = 30.0
+        self, start: int = 0, stop: int | None = None, timeout_s: float = 30.0, *, skip_missing: bool = False
     ) -> Iterator[tuple[int, np.ndarray]]:
         """(index, image) of each frame from ``start`` on, as they come, until ``stop`` or the end of the scan.
 
-        Frames come from the receivers' memory or, when they have left it, from the files.
+        Frames come from the receivers' memory, many at once, or, when they have left it, from the files.
+        ``skip_missing`` leaves out those that are nowhere (lost, not to be saved, or gone) in place of an error.
         """
-        image, index = self.stream(IMAGE), start
-        rows = PointCursor(self.stream(FRAME_INDEX)) if FRAME_INDEX in self._streams else None
-        until = time.monotonic() + timeout_s
-        while stop is None or index < stop:
-            sealed = image.is_sealed()
-            available = len(image)
-            while index < available and (stop is None or index < stop):
-                yield index, self.frame(index)
-                index += 1
-                until = time.monotonic() + timeout_s
-            if stop is not None and index >= stop:
-                return
-            if sealed and index >= len(image):
-                return
-            if time.monotonic() >= until:
-                raise DeviceTimeoutError(f"frame {index} of {self.detector} did not come within {timeout_s:g} s")
-            rows = _wait_for_news(rows)
+        return self._frames().frames(start, stop, timeout_s, skip_missing)
+
+    def frames_at(
+        self, indices: Iterable[int], timeout_s: float = 30.0, *, skip_missing: bool = False
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, image) of the frames with these indices, in their order; those to come are waited for."""
+        return self._frames().at(indices, timeout_s, skip_missing)
+
+    def follow_hit_frames(self, timeout_s: float = 30.0) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, image) of the hits as they come, until the scan ends; hits without pixels are left out."""
+        for rows in self.follow_hits(timeout_s):
+            yield from self.frames_at(rows["frame"][rows["is_hit"] > 0], timeout_s, skip_missing=True)
 
     def frame(self, index: int) -> np.ndarray:
         """One frame by its index in the scan."""
-        image = self.stream(IMAGE)
-        if not 0 <= index < len(image):
-            raise NotAvailableError(f"frame {index}: {len(image)} frames are published")
-        info = image.info["lima_info"]
-        try:
-            pixels = np.asarray(image[index])
-        except (IndexError, OSError, RuntimeError, AssertionError) as error:
-            pixels = self._from_file(info, index, error)
-        if not pixels.any():
-            self._refuse_hole(info, index)
-        return pixels
+        return self._frames().one(index)
 
-    def _refuse_hole(self, info: Mapping[str, Any], index: int) -> None:
-        """`NotAvailableError` when a file says that frame ``index`` has no pixels: lost, or not to be saved."""
-        if "file_path" not in info:
-            return
-        path, place = saved_place(info, index)
-        try:
-            with h5py.File(path, "r") as file:
-                flags = FrameFlags(int(file[info["data_path"].rpartition("/")[0]]["frame_flags"][place]))
-        except (OSError, KeyError, IndexError):
-            return  # not written yet: the zeros came from a receiver's memory
-        if flags & (FrameFlags.LOST | FrameFlags.VETOED):
-            raise NotAvailableError(f"frame {index} of {self.detector} has no pixels ({flags.name})", flags=int(flags))
-
-    def _from_file(self, info: Mapping[str, Any], index: int, error: Exception) -> np.ndarray:
-        if "file_path" not in info:
-            raise NoLongerAvailableError(
-                f"frame {index} has left the memory of {self.detector}'s receivers and was not saved ({error})"
-            ) from error
-        path, place = saved_place(info, index)
-        try:
-            with h5py.File(path, "r") as file:
-                return np.asarray(file[info["data_path"]][place])
-        except (OSError, KeyError, IndexError) as failure:
-            raise NoLongerAvailableError(
-                f"frame {index} has left the memory of {self.detector}'s receivers, and file {path} is not there yet "
-                f"({failure}); read it when the scan has ended"
-            ) from failure
+    def _frames(self) -> FrameReader:
+        if self._frame_reader is None:
+            self._frame_reader = FrameReader(self.detector, self.stream(IMAGE), self._streams.get(FRAME_INDEX))
+        return self._frame_reader
 
     def last_preview(self) -> tuple[int, np.ndarray] | None:
         """(frame index, binned image) of the newest preview, None before the first."""
@@ -273,15 +239,3 @@ def _take(chunks: list[np.ndarray], count: int) -> np.ndarray:
     points = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
     chunks[:] = [points[count:]] if count < len(points) else []
     return points[:count]
-
-
-def _wait_for_news(rows: PointCursor | None) -> PointCursor | None:
-    """Until a row comes or a moment has passed; without the rows' stream (or at its end) just a moment."""
-    if rows is not None:
-        try:
-            rows.read(0.2)
-        except EndOfStream:
-            return None
-        return rows
-    threading.Event().wait(_LOOK_S)
-    return None

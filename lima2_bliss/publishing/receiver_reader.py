@@ -9,6 +9,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from lima2_bliss.client.errors_by_device import without_name
 from lima2_bliss.contract import AcquisitionError, Lima2Error, ProtocolError, error_from_json
 from lima2_bliss.contract.wire import PipelineStatus
 from lima2_bliss.publishing.job import PublishJob
@@ -120,7 +121,8 @@ class ReceiverReader:
     def _verdict(self, status: PipelineStatus) -> Lima2Error | None:
         if status.state != "failed":
             return None
-        return AcquisitionError(f"receiver {self._name} failed: {_what(status.error)}", uuid=self._job.uuid)
+        what = without_name(self._name, _what(status.error))
+        return AcquisitionError(f"receiver {self._name} failed: {what}", uuid=self._job.uuid)
 
 
 def _what(error_json: str) -> str:

@@ -141,7 +141,7 @@ class ReceiverRows:
         if not self._connected:
             raise ConnectionLostError(
                 f"receiver {self.address.name} cannot be reached at {self.address.endpoint} within "
-                f"{self._connect_timeout_s:g} s; is it running?",
+                f"{self._connect_timeout_s:g} s; see its log and start it again",
                 receiver=self.address.name,
             )
         raise DeviceTimeoutError(

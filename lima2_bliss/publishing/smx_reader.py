@@ -115,8 +115,13 @@ class SmxReader:
         return counted, places.frames_within(min(len(self._stream(name)) for name in streams))
 
     def _points(self, name: str, start: int, stop: int) -> np.ndarray:
-        # channels of some displays have points of one element instead of numbers
-        return np.asarray(self._stream(name)[start:stop]).reshape(-1) if stop > start else np.empty(0)
+        if stop <= start:
+            return np.empty(0)
+        try:
+            # channels of some displays have points of one element instead of numbers
+            return np.asarray(self._stream(name)[start:stop]).reshape(-1)
+        except (KeyError, OSError) as error:  # blissdata looked for it in the scan file
+            raise IndexError(f"points {start} to {stop} of {name} have left Redis, and no file has them") from error
 
     def _published_spots(self, start: int, stop: int) -> Spots:
         places = self._places[NB_PEAKS]

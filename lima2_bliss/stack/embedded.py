@@ -33,9 +33,9 @@ SERVER_TIMEOUT_S = 400.0
 STOP_TIMEOUT_S = 10.0
 
 
-def script(name: str) -> str:
-    """Path of a console script of this Python environment."""
-    beside = Path(sys.executable).parent / name
+def script(name: str, place: Path | None = None) -> str:
+    """Path of a console script of this Python environment, or of the one whose programs are in ``place``."""
+    beside = (place or Path(sys.executable).parent) / name
     found = str(beside) if beside.is_file() else shutil.which(name)
     if found is None:
         raise NotAvailableError(f"command {name} is not installed; pip install 'lima2-bliss[all]'")
@@ -43,10 +43,15 @@ def script(name: str) -> str:
 
 
 class Stack:
-    """A stack in ``state_dir``; every method may be called from any process, one at a time (file lock)."""
+    """A stack in ``state_dir``; every method may be called from any process, one at a time (file lock).
 
-    def __init__(self, state_dir: Path) -> None:
+    ``bliss``: programs of the Python environment that beacon and BLISS come from, when it is not this one. Detectors
+    and their publisher always run in this one.
+    """
+
+    def __init__(self, state_dir: Path, bliss: Path | None = None) -> None:
         self.state_dir = state_dir.resolve()
+        self._bliss = bliss
         self.config_dir = self.state_dir / "config"
         self.log_dir = self.state_dir / "log"
         self.data_dir = self.state_dir / "data"
@@ -88,7 +93,8 @@ class Stack:
         """Variables that a BLISS session, a consumer or Flint of this stack needs, on top of the present ones."""
         record = self._required()
         prefix, ports = self.state_dir / "prefix", record.ports
-        path = f"{Path(sys.executable).parent}:{prefix / 'bin'}:{os.environ.get('PATH', '')}"
+        programs = [*([] if self._bliss is None else [self._bliss]), Path(sys.executable).parent, prefix / "bin"]
+        path = ":".join([*map(str, programs), os.environ.get("PATH", "")])
         return {
             **os.environ,
             processes.MARK: str(self.state_dir),
@@ -136,7 +142,7 @@ class Stack:
         self.data_dir.mkdir(exist_ok=True)
         ports = record.ports
         command = [
-            script("beacon-server"),
+            script("beacon-server", self._bliss),
             f"--db-path={self.config_dir}",
             f"--port={ports['beacon']}",
             f"--tango-port={ports['tango']}",

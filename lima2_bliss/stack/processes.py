@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import subprocess
 import time
@@ -20,15 +21,24 @@ _POLL_S = 0.02
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now (loopback)."""
-    with_sockets = [socket.socket() for _ in range(count)]
+    """Ports that nobody uses now (loopback), not of those that the system hands out: they stay free until we listen."""
+    found: list[int] = []
+    low = min(_first_handed_out(), 32768)
+    for port in random.sample(range(10_000, low), low - 10_000) if low > 11_000 else [0] * 4 * count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found += {probe.getsockname()[1]} - set(found)
+        if len(found) == count:
+            break
+    return found
+
+
+def _first_handed_out() -> int:
+    """The lowest port that the system gives to a connection or server that asks for any."""
     try:
-        for one in with_sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in with_sockets]
-    finally:
-        for one in with_sockets:
-            one.close()
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32768
 
 
 def start(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path) -> int:

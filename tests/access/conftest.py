@@ -121,6 +121,7 @@ class HandFedReceiver:
 
     def __init__(self) -> None:
         self.pipelines: dict[str, HandFedPipeline] = {}
+        self.ends: dict[str, PipelineStatus] = {}
 
     def add(
         self,
@@ -138,6 +139,9 @@ class HandFedReceiver:
         info = FrameInfo(channels, height, width, np.dtype(dtype))
         self.pipelines[uuid] = HandFedPipeline(uuid, info, depth, dispatch, rank, places or depth + 9)
         return self.pipelines[uuid]
+
+    def end_of(self, uuid: str) -> PipelineStatus | None:
+        return self.ends.get(uuid)
 
     def pipeline(self, uuid: str) -> HandFedPipeline:
         if not self.pipelines or (uuid and uuid not in self.pipelines):

@@ -165,6 +165,23 @@ def test_a_wait_on_an_erased_pipeline_ends_with_an_error(receiver, reader):
     wait_until(lambda: pipeline.nb_subscribers == 0)
 
 
+def test_who_follows_an_acquisition_still_learns_how_it_ended_when_it_is_erased(receiver, reader):
+    pipeline = receiver.add("gone")
+    status = pipeline.status()
+
+    def erase():
+        receiver.ends["gone"] = status.model_copy(update={"state": "finished"})
+        receiver.pipelines.clear()
+        pipeline.changed()
+
+    threading.Timer(0.02, erase).start()
+    assert reader.results("gone", {}, seen=status.revision, wait_ms=2000)[0].state == "finished"
+    assert reader.status("gone").state == "finished"
+    with pytest.raises(NotAvailableError, match="gone"):
+        reader.results("gone", {FRAME_EVENT_STREAM: 0})
+    receiver.add("next")
+
+
 # --- frames -----------------------------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,8 @@ INFOS = {
 class RecordingAccess:
     """An access device that writes nothing, or fails for one prefix."""
 
+    name = "id00/limaimage/one"
+
     def __init__(self, failing: str = "") -> None:
         self.jobs: list[MasterJob] = []
         self.failing = failing
@@ -93,6 +95,24 @@ def test_a_master_that_cannot_be_written_does_not_keep_the_others_away() -> None
     access.failing = ""
     assert set(masters.write(receivers({"frame": (5, 4), "sparse_frame": (6, 5)}), 1.0)) == {"frame", "sparse_frame"}
     assert len(access.jobs) == 3  # the dense one was there already
+
+
+def test_masters_tell_what_follows_from_the_parameters_counts_and_what_was_described() -> None:
+    access = RecordingAccess()
+    info = {"plugin": "X", "pixel_size": {"x": 1e-4, "y": 2e-4}, "dimensions": {"x": 6, "y": 4}}
+    devices: Any = SimpleNamespace(access=access, control=SimpleNamespace(read=lambda _: [json.dumps(info)]))
+    processing = {"saving": {"enabled": True, "filename_prefix": "d"}}
+    acquisition = {"acq": {"expo_time": 1000, "trigger_mode": "internal"}, "img": {"binning": {"x": 2, "y": 1}}}
+    masters = MasterWriter("u", devices, acquisition, processing)
+    masters.describe({"distance": 0.1, "distance@units": "m", "data": "never", "@NX_class": "NXdetector"})
+    masters.write(receivers({"frame": (5, 4)}, counts=[Counts(received=5, lost=1), Counts(received=4)]), 1.0)
+
+    told = access.jobs[0].metadata
+    assert (told["x_pixel_size"], told["count_time"], told["distance@units"]) == (2e-4, 1e-3, "m")
+    assert told["receivers"]["received"] == [5, 4]
+    assert told["receivers"]["lost"] == [1, 0]
+    assert told["image_transform"]["binning"] == [2, 1]
+    assert {"data", "@NX_class"}.isdisjoint(told)
 
 
 def test_receivers_that_do_not_tell_sources_apart_speak_of_the_frame() -> None:

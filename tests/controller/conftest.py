@@ -33,7 +33,7 @@ def streams(scan):
 def measurement(scan):
     with h5py.File(scan.scan_info["filename"]) as file:
         group = file[f"{int(scan.scan_number)}.1/measurement"]
-        return {name: list(group[name].shape) for name in group}
+        return {name: list(group[name].shape) for name in group if isinstance(group.get(name), h5py.Dataset)}
 
 def failure(call):
     start = time.perf_counter()

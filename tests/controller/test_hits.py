@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lima2_bliss.client import AcquisitionStatus
+from lima2_bliss.client.poni import beam_geometry
 from lima2_bliss.client.status import ReceiverStatus
 from lima2_bliss.contract import FrameInfo
 from lima2_bliss.contract.records import SMX_FRAME
@@ -17,7 +18,6 @@ from lima2_bliss.controller.hits import HitSummary, hit_summary
 from lima2_bliss.controller.metadata import detector_metadata, outcome_metadata
 from lima2_bliss.controller.outcome import Outcome, count_lines
 from lima2_bliss.controller.parameters import DetectorState
-from lima2_bliss.controller.poni import beam_geometry
 from lima2_bliss.controller.scan_request import ScanRequest
 from lima2_bliss.controller.settings_models import (
     AcquisitionSettings,

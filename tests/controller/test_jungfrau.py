@@ -229,6 +229,13 @@ def test_the_calibration_in_use_tells_its_date_and_origin(tmp_path: Path) -> Non
     (pictures_folder(file) / "mask.png").touch()
     assert [path.name for path in used.pictures] == ["mask.png"]
     assert used.words().startswith("photons as float32, calibration ")
+    told = jungfrau_metadata(DEFAULTS, {"correction": {"output": "float32", "calibration": str(file)}})
+    assert told["calibration_date"] == told["correction"]["pedestals_taken_at"]
+    assert told["correction"]["calibrated_detector"] == "JF-1"
+    assert told["correction"]["module_ids"] == [401, 402]
+    assert "gains from PSI" in told["correction"]["history"]
+    assert told["correction"]["conditions"]["exposure_s"] == 1e-5
+    assert "saturation_value" not in told
     assert used.use(None).endswith("images are as they are read")
     assert (settings["correction.output"], used.file) == ("raw", None)
 
@@ -253,3 +260,5 @@ def test_scan_files_tell_gain_mode_and_correction() -> None:
     assert told["readout"] == {"@NX_class": "NXcollection", "gain_mode": "dynamic", "high_gain": True}
     assert told["correction"]["calibration"] == "/c.h5"
     assert told["correction"]["unit"] == "photons"
+    assert told["gain_setting"] == "dynamic, high gain"
+    assert jungfrau_metadata(DEFAULTS, {})["saturation_value"] == 0xC000

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from detector_views import MIB, ONE, SILENT, TWO, FakeReceivers, pipeline, receiver
 
 from lima2_bliss.contract import NotAvailableError, RoundRobin, StateError
 from lima2_bliss.controller.configuration import Configuration
+from lima2_bliss.controller.live_pipeline import age_text, stage
 from lima2_bliss.controller.pipelines import Pipelines
 from lima2_bliss.controller.receivers_report import ReceiversReport
 from lima2_bliss.controller.topology_report import Topology, dispatch_words
@@ -73,16 +77,19 @@ def test_dispatch_in_words():
 
 
 OLD, NEW = "aaaa-1", "aabb-2"
+PAST = SimpleNamespace(
+    keep_pipelines=2, acquisition=lambda uuid: SimpleNamespace(frame=lambda *_: np.full((1, 2, 3), 7))
+)
 
 
 def pipelines(second="running"):
     receivers = FakeReceivers(
         {
-            ONE: receiver(0, pipeline(OLD, memory_bytes=MIB), pipeline(NEW, memory_bytes=2 * MIB)),
+            ONE: receiver(0, pipeline(OLD, memory_bytes=MIB), pipeline(NEW, memory_bytes=2 * MIB, age_s=90.0)),
             TWO: receiver(1, pipeline(OLD, memory_bytes=MIB), pipeline(NEW, second, memory_bytes=2 * MIB)),
         }
     )
-    return Pipelines("det.pipelines", receivers, {OLD: "7: loopscan 5 0.1"}, 2), receivers
+    return Pipelines("det.pipelines", receivers, {OLD: "7: loopscan 5 0.1"}, PAST, None), receivers
 
 
 def test_acquisitions_are_put_together_over_the_receivers():
@@ -94,8 +101,49 @@ def test_acquisitions_are_put_together_over_the_receivers():
     text = alive.__info__()
     assert "7: loopscan 5 0.1" in lines_with(text, OLD)[0]
     assert "of another session" in lines_with(text, NEW)[0]
-    assert lines_with(text, NEW)[0].split()[4:] == ["legacy", "running", "10", "of", "20", "4.0", "MiB"]
+    assert lines_with(text, NEW)[0].split()[4:] == [
+        "legacy",
+        "receiving",
+        "10",
+        "of",
+        "20",
+        "10",
+        "8",
+        "4.0",
+        "MiB",
+        "90",
+        "s",
+    ]
     assert "so that 2 stay, its own included, never more than 4 in all" in text
+
+
+def test_one_acquisition_gives_its_frames_and_what_each_receiver_does():
+    alive, _ = pipelines()
+    assert alive["aab"].frame(3).shape == (2, 3)
+    assert (alive[0].uuid, alive[-1].uuid) == (OLD, NEW)
+    assert alive.budget == {ONE: 64 * MIB, TWO: 64 * MIB}
+    text = alive[NEW].__info__()
+    assert lines_with(text, ONE)[0].split()[1:] == ["finished", "5", "5", "4", "0", "2.0", "MiB"]
+    assert "of another session, pipeline legacy, receiving, 90 s old" in text
+    with pytest.raises(NotAvailableError, match=r"pipelines\[2\]: there are 2"):
+        alive[2]
+    with pytest.raises(NotAvailableError, match=r"pipelines\['aa'\]: several"):
+        alive["aa"]
+
+
+def test_the_stages_of_an_acquisition():
+    assert stage(pipeline(NEW, "prepared")) == "prepared"
+    assert stage(pipeline(NEW, "running")) == "receiving"
+    assert stage(pipeline(NEW, "running", source_done=True)) == "processing"
+    assert stage(pipeline(NEW, "running", source_done=True, processing_done=True)) == "saving"
+    assert [age_text(age) for age in (3.4, 119, 120, 7199, 7200, 200_000)] == [
+        "3 s",
+        "119 s",
+        "2 min",
+        "120 min",
+        "2 h",
+        "2 d",
+    ]
 
 
 def test_what_runs_is_never_erased():
@@ -120,10 +168,10 @@ def test_the_beginning_of_a_uuid_is_enough_if_there_is_one_like_it():
 
 def test_a_silent_receiver_keeps_what_it_has():
     receivers = FakeReceivers({ONE: receiver(0, pipeline(OLD)), TWO: SILENT})
-    alive = Pipelines("det.pipelines", receivers, {}, 2)
+    alive = Pipelines("det.pipelines", receivers, {}, PAST, None)
     assert "on 1 of 2 receivers" in alive.__info__()
     assert alive.erase("all")[-1].startswith(f"not on {TWO}")
     assert receivers.erased == [(OLD, [ONE])]
-    assert Pipelines("det.pipelines", FakeReceivers({ONE: receiver(0)}), {}, 2).erase("all") == [
+    assert Pipelines("det.pipelines", FakeReceivers({ONE: receiver(0)}), {}, PAST, None).erase("all") == [
         "there was nothing to erase"
     ]

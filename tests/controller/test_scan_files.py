@@ -55,8 +55,10 @@ det.roi_counters.set("number", (0, 0, 1, 1))
 few = det.counters.image, det.counters.number_sum
 # much work for each image, without a counter for each ROI
 slow = {f"slow{index}": [0, 0, 1024, 1024] for index in range(600)}
+from lima2_bliss.contract.roi_geometry import ImageView
 from lima2_bliss.controller import RectRoi
-det.roi_counters._rois.update({name: RectRoi(*numbers) for name, numbers in slow.items()})
+from lima2_bliss.controller.roi_definitions import define
+det.roi_counters._rois.update({name: define(RectRoi(*numbers), ImageView()) for name, numbers in slow.items()})
 say(first=interrupted(lambda: det.take(95, 0.001, *few), received(det, 95)))
 old, first = det.last_acquisition, session.scans[-1]
 for name in slow:
@@ -67,6 +69,9 @@ say(second=scan.streams["number_sum"][:].tolist(), file=measurement(scan)["sim1"
 wait(lambda: len(Logged.lines) > 1)
 with h5py.File(old.master_files["frame"]) as file:
     say(stamps=file["entry_0000/instrument/sim1/data"][:, 0, 0].tolist())
+with h5py.File(first.scan_info["filename"]) as file:
+    group = file[f"{int(first.scan_number)}.1/measurement"]
+    say(linked=[group["sim1_frame_index"][:].tolist(), group["sim1_all_images"][:, 0, 0].tolist()])
 say(told=Logged.lines[-1], state=det.state.name, third=streams(loopscan(3, 0.01, *few))["sim1:image"])
 clean(det)
 """)
@@ -79,5 +84,6 @@ clean(det)
     assert said["second"] == [0, 1, 2, 3, 4]
     assert said["file"] == [5, 1024, 1024]
     assert said["stamps"] == list(range(95))
+    assert said["linked"] == [list(range(95))] * 2, "the scan file leads to what was written after it"
     assert "95 images saved" in said["told"]
     assert (said["state"], said["third"]) == ("IDLE", 3)

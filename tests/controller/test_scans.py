@@ -103,8 +103,9 @@ det = simulator; clean(det)
 loopscan(1, 0.01, diode)
 number = session.scans[-1].scan_number
 det.roi_counters.set("corner", (1000, 1000, 24, 24))
-det.image.binning = 2
-roi = failure(lambda: loopscan(2, 0.01, det))
+corner = det.counters.corner_sum
+det.image.roi = (0, 0, 512, 512)
+roi = failure(lambda: loopscan(2, 0.01, corner))
 det.image.reset(); det.roi_counters.clear()
 exposure = failure(lambda: loopscan(2, 10_000, det))
 det.processing.mask = "/no/such/mask.h5"
@@ -123,7 +124,7 @@ say(roi=roi, exposure=exposure, mask=mask, raw=raw, hits=hits, unknown=unknown, 
     numbers=[int(number), int(session.scans[-1].scan_number)])
 """)
     for fault, words in {
-        "roi": ["'corner'", "outside the image of 512 x 512"],
+        "roi": ["'corner'", "not wholly on the image of 512 x 512"],
         "exposure": ["exposure 10000 s is out of range"],
         "mask": ["/no/such/mask.h5"],
         "raw": ["the raw frames of this detector are its images"],

@@ -92,6 +92,37 @@ def test_what_was_saved_is_there_again_after_loading(detector):
     assert len(sets.compare("wide")) == 0
 
 
+def test_a_set_keeps_where_its_regions_were_given(detector):
+    settings, sets, _ = detector
+    settings.image.flip = "left_right"
+    settings.roi_counters.set("one", (0, 0, 4, 4))
+    sets.save("flipped")
+    settings.image.flip = "none"
+    assert settings.roi_counters["one"].x == 60
+    assert [row[0] for row in sets.compare("flipped").rows] == ["image.flip"]
+    settings.roi_counters.set("one", (0, 0, 4, 4))
+    rows = sets.compare("flipped").rows
+    assert rows[1][1:] == ("rect (0, 0, 4, 4) at flip left_right, detector_shape [32, 64]", "rect (0, 0, 4, 4)")
+    sets.load("flipped")
+    settings.image.flip = "none"
+    assert settings.roi_counters["one"].x == 60
+    settings.image.roi = (0, 0, 10, 10)
+    sets.save("left out")
+    assert sets.load("left out").rows == []
+    assert list(settings.roi_counters.left_out()) == ["one"]
+
+
+def test_regions_are_left_out_of_a_detector_that_is_too_small(stores):
+    told = []
+    settings = Sections("det", Defaults(), FakeConnection(), lambda: told.append(settings.roi_counters.left_out()))
+    settings.roi_counters.set("one", (50, 0, 10, 10))
+    settings.detector.update({"size.x": 32})
+    assert list(told[-1]) == ["one"]
+    assert settings.now().rois == {}
+    settings.detector.reset()
+    assert told[-1] == {}
+
+
 def test_differences_are_a_table(detector):
     settings, sets, _ = detector
     sets.save("plain")

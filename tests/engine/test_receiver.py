@@ -244,6 +244,38 @@ def test_finished_acquisitions_are_erased_when_memory_is_needed(make_receiver, d
         receiver.engine.pipeline(first.uuid)
 
 
+def test_a_prepare_beyond_the_budget_erases_nothing_and_says_what_it_needs(make_receiver, doubles):
+    gate = threading.Event()
+    made = []
+
+    def make_graph(setup):
+        made.append(setup.uuid)
+        waits = len(made) == 2
+
+        def step(item):
+            assert not waits or gate.wait(doubles.WAIT_S)
+            return doubles.statistics(item)
+
+        return doubles.graph(setup, ordered=(doubles.Step(step),))
+
+    receiver = make_receiver(make_graph=make_graph, memory_budget_bytes=doubles.INFO.nbytes * 300)
+    small = {"buffers": {"nb_frames_buffer": 20, "nb_input_frames_buffer": 20}}
+    ended = receiver.acquire(10, **small)
+    busy = receiver.prepare(10, **small)
+    receiver.engine.start()
+    receiver.wait_state(IDLE)
+    with pytest.raises(ParameterError, match=f"receiver fake_1.*need.*memory budget of.*{busy.uuid}.*fewer buffers"):
+        receiver.prepare(10, buffers={"nb_frames_buffer": 400})
+    assert list(receiver.engine.pipelines) == [ended.uuid, busy.uuid]
+    receiver.prepare(10, **small)
+    assert ended.uuid not in receiver.engine.pipelines
+    assert busy.uuid in receiver.engine.pipelines
+    assert receiver.engine.end_of(ended.uuid).counts.processed == 10
+    assert receiver.engine.memory.used_bytes == sum(run.memory_bytes for run in receiver.engine.pipelines.values())
+    assert 0 <= busy.age_s <= ended.age_s < 60
+    gate.set()
+
+
 def test_no_more_than_so_many_acquisitions_are_kept(make_receiver):
     receiver = make_receiver(max_pipelines=3)
     for _ in range(6):
@@ -273,6 +305,23 @@ def test_reset_from_running_aborts_and_keeps_what_there_is(make_receiver):
     assert "reset" in str(run.error)
     assert receiver.writers[0].closed == 1
     assert receiver.acquire(5).status().counts.processed == 5
+
+
+def test_a_reset_takes_nothing_from_an_acquisition_that_has_all_its_frames(make_receiver, doubles):
+    def all_and_linger(sink, source):
+        assert all(source.give(sink, local) for local in range(10))
+        assert source.stopped.wait(doubles.WAIT_S)
+
+    receiver = make_receiver()
+    receiver.source.script = all_and_linger
+    run = receiver.prepare(10, saving={"enabled": True})
+    receiver.engine.start()
+    run.wait(lambda status: status.counts.received == 10, 10)
+    receiver.engine.reset()
+    assert receiver.engine.state is IDLE
+    assert run.finished.wait(10)
+    assert run.error is None
+    assert run.status().counts.saved == 10
 
 
 def test_a_source_that_does_not_stop_is_a_fault_with_what_to_do(make_receiver):

@@ -19,6 +19,8 @@ import pytest
 
 from lima2_bliss.stack import Stack
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what its tests share
+
 PROMPT = re.compile(r"(?m)^[A-Z0-9_]+ \[(\d+)\]:")
 
 _numbers = itertools.count()
@@ -75,6 +77,10 @@ class Shell:
         """Type a line and press Enter."""
         self._tmux("send-keys", "-l", line)
         self._tmux("send-keys", "Enter")
+
+    def type_keys(self, text: str) -> None:
+        """Type without Enter."""
+        self._tmux("send-keys", "-l", text)
 
     def press(self, key: str) -> None:
         """Press one key by its tmux name, e.g. C-c."""
@@ -135,17 +141,19 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def open_shell(stack: Stack, artifacts: Path) -> Iterator[Callable[[str, Path], Shell]]:
-    """Opens BLISS shells of session `tests`: ``open_shell(name, data_path)``. Each is at its prompt, saves below
-    ``data_path`` and leaves its transcript as artefact ``NAME.txt``; all are closed with the module.
+def open_shell(stack: Stack, artifacts: Path) -> Iterator[Callable[..., Shell]]:
+    """Opens BLISS shells: ``open_shell(name, data_path)``, of session `tests` if no other is named. Each is at its
+    prompt, saves below ``data_path`` (None: as the session says), leaves its transcript as artefact ``NAME.txt``; all
+    are closed with the module.
     """
     opened: list[tuple[str, Shell]] = []
 
-    def one_more(name: str, data_path: Path) -> Shell:
-        shell = Shell(stack.environment())
+    def one_more(name: str, data_path: Path | None, session: str = "tests", width: int = 160) -> Shell:
+        shell = Shell(stack.environment(), session, width)
         opened.append((name, shell))
-        shell.wait(r"TESTS \[\d+\]:", 60)
-        shell.run(f"SCAN_SAVING.base_path = {str(data_path)!r}")
+        shell.wait(rf"{session.upper()} \[\d+\]:", 60)
+        if data_path is not None:
+            shell.run(f"SCAN_SAVING.base_path = {str(data_path)!r}")
         return shell
 
     try:
@@ -186,6 +194,29 @@ def display() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="module")
+def flint(stack: Stack, display: str, artifacts: Path, request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Flint of session `tests`; the variables that a BLISS process needs to use it."""
+    env = {"DISPLAY": display}
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_")
+    with (artifacts / f"{name}.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bliss.flint", "-s", "tests"],
+            env={**stack.environment(), **env},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield env
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
 
 
 @pytest.fixture

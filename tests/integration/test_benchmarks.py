@@ -45,8 +45,9 @@ SCRIPTS = {
         {"frames_per_s", "lost_packets", "cores_all"},
     ),
     "scan_overhead": (
-        ["--points", "10", "--repeats", "2"],
-        {"prepare_ms", "start_ms", "ct_50ms_wall_ms", "loopscan_points_per_s"},
+        ["--points", "10", "--repeats", "2", "--series", "2", "--frames", "10"],
+        {"prepare_ms", "start_ms", "ct_50ms_wall_ms", "loopscan_points_per_s", "amesh_points_per_s", "amesh_to_diode"}
+        | {"back_to_back_gap_ms", "scan_gap_ms", "overlap_gain", "client_overlap_gain"},
     ),
 }
 

@@ -6,11 +6,9 @@ With blissdata 2 once alone, and once with the plugin of this package.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+from consumers import BLISSDATA2, PLUGIN, checksum, finished, following
 
 from lima2_bliss.stack import Stack
 from lima2_receivers.detectors.simulator import SimulatorParameters, expected_frame
@@ -27,10 +26,7 @@ pytestmark = pytest.mark.stack
 
 assert hdf5plugin.FILTERS  # imported for its filters
 
-HERE = Path(__file__).parent
-BLISSDATA2 = HERE.parents[1] / ".venv-blissdata2/bin/python"
 FRAMES = 60
-PLUGIN = "--plugin"
 
 SCAN = f"""
 import json
@@ -64,57 +60,6 @@ detector.reset_settings()
 detector.roi_counters.clear()
 detector.roi_profiles.clear()
 """
-
-
-def checksum(array: np.ndarray) -> int:
-    """Of an array's pixels, as the consumers give it."""
-    return zlib.crc32(np.ascontiguousarray(array).tobytes())
-
-
-@contextmanager
-def following(
-    python: Path, script: str, stack: Stack, *options: str, mode: str = "follow"
-) -> Iterator[Callable[[], dict[str, Any]]]:
-    """A consumer that follows the next scan; call what is given for what it has read."""
-    process = subprocess.Popen(
-        [str(python), str(HERE / script), *options, mode, "simulator"],
-        env=environment(stack, options),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n", process.communicate(timeout=10)[1]
-
-        def result() -> dict[str, Any]:
-            out, err = process.communicate(timeout=60)
-            assert process.returncode == 0, err
-            return dict(json.loads(out))
-
-        yield result
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def finished(python: Path, script: str, stack: Stack, key: str, *options: str, mode: str = "finished") -> Any:
-    """What a consumer reads of a scan that has ended."""
-    done = subprocess.run(
-        [str(python), str(HERE / script), *options, mode, key, "simulator"],
-        env=environment(stack, options),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def environment(stack: Stack, options: Sequence[str]) -> dict[str, str]:
-    """Variables of a consumer: it sees this package only if it is to use its plugin."""
-    env = {name: value for name, value in stack.environment().items() if name != "PYTHONPATH"}
-    return env | ({"PYTHONPATH": str(HERE.parents[1])} if PLUGIN in options else {})
 
 
 @dataclass(frozen=True)

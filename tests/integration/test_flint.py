@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,28 +173,6 @@ flint.get_live_plot(image_detector="jf4m").focus()
 grab_when(lambda pixels: np.mean((pixels[..., 2] > 70) & (pixels[..., 1] < 50)) > 0.05, "jungfrau.png")
 detector.reset_settings()
 """
-
-
-@pytest.fixture(scope="module")
-def flint(stack: Stack, display: str, artifacts: Path) -> Iterator[dict[str, str]]:
-    """Flint of session `tests`; the variables that a BLISS process needs to use it."""
-    env = {"DISPLAY": display}
-    with (artifacts / "flint.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bliss.flint", "-s", "tests"],
-            env={**stack.environment(), **env},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            yield env
-        finally:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
 
 
 @pytest.fixture(scope="module")

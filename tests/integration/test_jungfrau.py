@@ -58,8 +58,8 @@ said["words"] = det.__info__()
 det.processing.pipeline = "legacy"
 det.detector.update({{"beam.stamp": True, "correction.output": "raw"}})
 det.saving.raw = "all"
-det.take({RAW_FRAMES}, 1e-3)
-said["raw"] = counted(det) | {{"files": files(det)}}
+scan = det.take({RAW_FRAMES}, 1e-3)
+said["raw"] = counted(det) | {{"files": files(det), "scan": [scan.scan_info["filename"], int(scan.scan_number)]}}
 
 # the file instead of the detector
 det.saving.raw = "none"
@@ -156,6 +156,16 @@ def test_frame_numbers_go_on_without_a_gap(one_module: dict[str, Any]) -> None:
     headers = images(said["files"]["raw_frame"], name=f"{detector}/packet_headers")
     np.testing.assert_array_equal(headers["frame_number"], stamps[:, :2])
     assert said["intake"]["packets_placed"] == RAW_FRAMES * PACKETS
+
+
+def test_raw_frames_are_linked_into_the_scan_file_with_their_headers(one_module: dict[str, Any]) -> None:
+    name, number = one_module["raw"]["scan"]
+    with h5py.File(name, "r") as file:
+        detector, measurement = (file[f"{number}.1/{place}"] for place in ("instrument/jfone", "measurement"))
+        assert measurement["jfone_raw_frames"].shape == (RAW_FRAMES, 512, 1024)
+        assert detector["raw_frames/packet_headers"].shape == (RAW_FRAMES, 2)
+        assert measurement["jfone_frame_index"][:].tolist() == list(range(RAW_FRAMES))
+        assert detector.get("raw_frames", getlink=True).filename.startswith(f"scan{number:04d}/")
 
 
 def test_raw_frames_played_again_give_the_same_images(one_module: dict[str, Any]) -> None:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import consumers
 import pytest
 
 from lima2_bliss.stack import Stack
 from lima2_receivers.detectors.simulator import SimulatorParameters, expected_frame
 
 pytestmark = pytest.mark.stack
-
-spec = importlib.util.spec_from_file_location("consumers", Path(__file__).with_name("test_consumers.py"))
-assert spec is not None
-assert spec.loader is not None
-consumers = importlib.util.module_from_spec(spec)
-sys.modules["consumers"] = consumers
-spec.loader.exec_module(consumers)
 
 SCAN = """
 import json

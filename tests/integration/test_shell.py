@@ -157,7 +157,8 @@ def test_a_measurement_group_takes_image_and_roi(shell: Any) -> None:
     assert "simulator:beam_sum" in shell.run("images")
     done(shell.run("loopscan(4, 0.01, images)"))
     shapes = {name: data.shape for name, data in saved(shell).measured().items()}
-    assert shapes.keys() == {"elapsed_time", "epoch", "simulator", "simulator_beam_sum", "diode"}
+    records = {f"simulator_{name}" for name in ("frame_flags", "frame_index", "timestamp")}
+    assert shapes.keys() == {"elapsed_time", "epoch", "simulator", "simulator_beam_sum", "diode"} | records
     assert shapes["simulator"] == (4, 1024, 1024)
     assert {shapes[name] for name in ("simulator_beam_sum", "diode")} == {(4,)}
 

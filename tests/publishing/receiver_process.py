@@ -173,6 +173,7 @@ class HandFedReceiver:
         self.name = f"test/receiver/{rank + 1}"
         self.feeder = HandFedPipeline(uuid, rank, RoundRobin(nb_receivers), info, rows=rows)
         self.pipelines = {uuid: self.feeder}
+        self.end_of = lambda uuid: None
         self.server = AccessServer(self, device=self.name, rank=rank, nb_receivers=nb_receivers)
 
     @property

@@ -7,10 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lima2_bliss.contract import FrameFlags, FrameMeta, RoundRobin
+from lima2_bliss.contract import (
+    DeviceTimeoutError,
+    FrameFlags,
+    FrameMeta,
+    NoLongerAvailableError,
+    NotAvailableError,
+    RoundRobin,
+)
 from lima2_bliss.contract.parameters import Saving
+from lima2_bliss.publishing import frame_reader
 from lima2_bliss.publishing.blissdata2_frames import BulkFrames, runs
 from lima2_bliss.publishing.frame_places import FRAMES, FramePlaces, frame_places, saved_frames
+from lima2_bliss.publishing.frame_reader import FrameReader
+from lima2_bliss.publishing.lima_info import saved_files
 from lima2_receivers.saving import make_writer
 
 UUID = "a-run"
@@ -161,3 +171,104 @@ def test_runs_are_all_places_in_order_without_gaps_inside(places, most):
     for run in found:
         assert 1 <= len(run) <= most
         assert [place for place, _ in run] == list(range(run[0][0], run[0][0] + len(run)))
+
+
+# --- the reader of a scan's frames ------------------------------------------------------------------------------------
+
+
+class Image:
+    """An image stream of ``count`` frames, which gives none itself; it remembers what it was asked for."""
+
+    def __init__(self, bench: Bench, reader: BulkFrames, count: int, sealed: bool = True) -> None:
+        self.info = {
+            "shape": list(reader.shape),
+            "dtype": reader.dtype.name,
+            "lima_info": {},
+            FRAMES: reader.places.model_dump(mode="json"),
+        }
+        if reader.places.saved is not None:
+            saved = saved_files(bench.saving.layout(), len(bench.receivers), 0)
+            self.info["lima_info"] = saved | {"frame_per_acquisition": 0}
+        self.count, self.sealed = count, sealed
+        self.asked: list[int] = []
+
+    def __len__(self) -> int:
+        if self.count < 0:
+            raise IndexError("Redis was trimmed")
+        return self.count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self.asked.append(index)
+        raise IndexError(index)
+
+    def is_sealed(self) -> bool:
+        return self.sealed
+
+
+@pytest.fixture
+def read(bench):
+    """Makes the reader of an image stream of ``count`` frames."""
+    opened = []
+
+    def make(count: int, saved: bool = False, sealed: bool = True) -> FrameReader:
+        opened.append(FrameReader("det", Image(bench, bench.reader(saved), count, sealed)))
+        return opened[-1]
+
+    yield make
+    for reader in opened:
+        reader.close()
+
+
+def test_frames_come_many_at_once_in_order(bench, read, monkeypatch):
+    monkeypatch.setattr(frame_reader, "AT_ONCE_BYTES", 3 * bench.expected([0]).nbytes)
+    bench.feed(DEPTH)
+    reader = read(DEPTH)
+    for found, wanted in (
+        (reader.frames(1, None, 5, False), range(1, DEPTH)),
+        (reader.frames(0, 4, 5, False), range(4)),
+        (reader.at([6, 1, 5, 0], 5), [6, 1, 5, 0]),
+        (reader.at(np.array([3], "i8"), 5), [3]),
+    ):
+        pairs = list(found)
+        assert [index for index, _ in pairs] == list(wanted)
+        np.testing.assert_array_equal([image for _, image in pairs], bench.expected(wanted))
+    assert reader._image.asked == []
+
+
+def test_frames_that_are_nowhere_are_an_error_or_left_out(bench, read):
+    total, kept = 2 * DEPTH * len(bench.receivers), DEPTH * len(bench.receivers)
+    bench.feed(total)
+    with pytest.raises(NoLongerAvailableError, match="was not saved"):
+        next(read(total).frames(0, None, 5, False))
+    found = [index for index, _ in read(total).frames(0, None, 5, True)]
+    assert found == list(range(total - kept, total))
+
+
+def test_a_frame_that_was_lost_is_told_from_a_dark_one(bench, read):
+    bench.save(6, lost=4)
+    with pytest.raises(NotAvailableError, match="frame 4 of det has no pixels"):
+        list(read(6, saved=True).frames(0, None, 5, False))
+    assert [index for index, _ in read(6, saved=True).at([5, 4, 3], 5, skip_missing=True)] == [5, 3]
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_frames_of_a_scan_that_redis_has_trimmed_are_counted_in_files(bench, read, count):
+    bench.save(7)
+    reader = read(count, saved=True)
+    assert reader.count() == 7
+    np.testing.assert_array_equal([image for _, image in reader.frames(0, None, 5, False)], bench.expected(range(7)))
+    np.testing.assert_array_equal(next(reader.at([6], 5))[1], bench.expected([6])[0])
+
+
+def test_frames_to_come_are_waited_for_and_their_absence_is_told(bench, read):
+    bench.feed(4)
+    reader = read(4, sealed=False)
+    frames = reader.frames(3, None, 0.2, False)
+    assert next(frames)[0] == 3
+    with pytest.raises(DeviceTimeoutError, match=r"frame 4 of det did not come within 0\.2 s"):
+        next(frames)
+    with pytest.raises(DeviceTimeoutError, match="frame 9"):
+        next(reader.at([1, 9], 0.2))
+    reader._image.sealed = True
+    with pytest.raises(NotAvailableError, match="frame 9: 4 frames are published"):
+        list(reader.at([1, 9], 0.2))

@@ -10,7 +10,8 @@ import pytest
 
 from lima2_bliss.contract import DeviceTimeoutError, FrameFlags, NoLongerAvailableError, NotAvailableError
 from lima2_bliss.publishing.lima_info import lima_info, next_acquisition
-from lima2_bliss.publishing.readers import DetectorData, saved_place
+from lima2_bliss.publishing.readers import DetectorData
+from lima2_bliss.publishing.sparse_places import saved_place
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -2,6 +2,7 @@
 
 from lima2_receivers.access.image_source import Image, ImageSource, ReceiverReaders
 from lima2_receivers.access.in_flight import AccessLimits
+from lima2_receivers.access.live_feed import LiveFeed
 from lima2_receivers.access.master_task import MasterState, MasterTask
 from lima2_receivers.access.reader import ReadFrame, ReceiverReader
 from lima2_receivers.access.server import AccessServer
@@ -13,6 +14,7 @@ __all__ = [
     # in the access process
     "Image",
     "ImageSource",
+    "LiveFeed",
     "MasterState",
     "MasterTask",
     "ReadFrame",

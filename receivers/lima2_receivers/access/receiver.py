@@ -57,3 +57,6 @@ class SharedReceiver(Protocol):
     def pipelines(self) -> Mapping[str, SharedPipeline]: ...
 
     def pipeline(self, uuid: str) -> SharedPipeline: ...
+
+    def end_of(self, uuid: str) -> PipelineStatus | None:
+        """The last status of an erased pipeline, as long as it is known."""

@@ -196,6 +196,8 @@ class AccessServer:
             about = {**self._about, "pid": os.getpid(), "pipelines": list(self._receiver.pipelines)}
             self._send(client, {"id": request.id, **about})
             return
+        if self._tell_end(client, request):
+            return
         pipeline = self._receiver.pipeline(request.uuid)
         if isinstance(request, StatusRequest):
             self._send(client, {"id": request.id, "status": pipeline.status().model_dump()})
@@ -208,6 +210,18 @@ class AccessServer:
         elif isinstance(request, FramesRequest):
             self._refuse_too_many(client, self._jobs)
             self._jobs.append(FramesJob(client, request, pipeline, time.monotonic() + self._stall_s))
+
+    def _tell_end(self, client: Client, request: StatusRequest | ResultsRequest | FramesRequest) -> bool:
+        """Answer who asks how an acquisition ended that was erased meanwhile; its rows and frames are gone."""
+        asks_state = isinstance(request, StatusRequest)
+        if not asks_state and not (isinstance(request, ResultsRequest) and not request.positions):
+            return False
+        end = None if not request.uuid else self._receiver.end_of(request.uuid)
+        if end is None:
+            return False
+        answer = {"id": request.id, "status": end.model_dump()}
+        self._send(client, answer if asks_state else {**answer, "streams": []})
+        return True
 
     def _refuse_too_many(self, client: Client, opened: Iterable[ResultsWait | FramesJob]) -> None:
         limit = self._in_flight.limits.requests_per_client
@@ -232,6 +246,8 @@ class AccessServer:
         if not self._in_flight.room(wait.client, 1):
             return False
         if wait.pipeline.uuid not in self._receiver.pipelines:
+            if self._tell_end(wait.client, wait.request):
+                return True
             raise NotAvailableError(f"pipeline {wait.pipeline.uuid} was erased")
         answer = read_results(wait, wait.deadline <= time.monotonic())
         if answer is None:

@@ -42,23 +42,36 @@ class BufferPool:
     """``nb_buffers`` places for frames of one shape and type; the place freed last is used first (warm in cache).
 
     Memory is reserved at once but touched only when a place is used for the first time. ``memory`` (bytes, at least
-    as many as needed) is used instead of fresh memory when given.
+    as many as needed) is used instead of fresh memory when given. With ``later`` the pool has no memory, and so no
+    free place, until `bind`.
     """
 
-    def __init__(self, info: FrameInfo, nb_buffers: int, memory: np.ndarray | None = None) -> None:
+    def __init__(
+        self, info: FrameInfo, nb_buffers: int, memory: np.ndarray | None = None, *, later: bool = False
+    ) -> None:
         if nb_buffers < 1:
             raise ValueError(f"a pool of {nb_buffers} buffers; at least 1 is needed")
         self.info = info
         self.total = nb_buffers
         self.condition = threading.Condition()
-        nbytes = info.nbytes * nb_buffers
-        if memory is None:
-            memory = np.empty(nbytes, np.uint8)
-        self.memory = memory
-        places = memory[:nbytes].view(info.dtype).reshape(nb_buffers, *info.shape)
-        self._free = [FrameBuffer(self, place, places[place]) for place in reversed(range(nb_buffers))]
+        self.memory = np.empty(0, np.uint8)
+        self.bound = False
+        self._free: list[FrameBuffer] = []
         self._interrupted = False
         self._when_all_free: Callable[[BufferPool], None] | None = None
+        if not later:
+            self.bind(np.empty(self.nbytes, np.uint8) if memory is None else memory)
+
+    def bind(self, memory: np.ndarray) -> None:
+        """Use these bytes, at least `nbytes`, for the places; once."""
+        if self.bound:
+            raise StateError("a pool of frame buffers gets its memory once")
+        places = memory[: self.nbytes].view(self.info.dtype).reshape(self.total, *self.info.shape)
+        with self.condition:
+            self.memory = memory
+            self.bound = True
+            self._free = [FrameBuffer(self, place, places[place]) for place in reversed(range(self.total))]
+            self.condition.notify_all()
 
     @property
     def free(self) -> int:
@@ -127,14 +140,18 @@ class BufferPool:
     def detach(self) -> np.ndarray:
         """The memory of a retired pool, which is of no use any more, for somebody else."""
         with self.condition:
-            if not self._interrupted or len(self._free) < self.total:
+            if not self._interrupted or not self._all_free:
                 raise StateError("frame buffers are still in use; retire the pool first")
             memory, self.memory = self.memory, np.empty(0, np.uint8)
             self._free.clear()
             return memory
 
+    @property
+    def _all_free(self) -> bool:
+        return not self.bound or len(self._free) == self.total
+
     def _take_callback(self) -> Callable[[BufferPool], None] | None:
-        if self._when_all_free is None or len(self._free) < self.total:
+        if self._when_all_free is None or not self._all_free:
             return None
         callback, self._when_all_free = self._when_all_free, None
         return callback

@@ -22,6 +22,7 @@ class FrameCounts:
     consumed: int = 0
     processed: int = 0
     invalid: int = 0
+    hits: int = 0
 
     @property
     def arrived(self) -> int:
@@ -46,4 +47,5 @@ class FrameCounts:
             vetoed=vetoed,
             stored=stored,
             waiting=self.waiting,
+            hits=self.hits,
         )

@@ -15,10 +15,13 @@ def pipeline_overview(run: PipelineRun) -> PipelineOverview:
         uuid=run.uuid,
         pipeline=status.pipeline,
         state=status.state,
+        source_done=status.source_done,
+        processing_done=status.processing_done,
         error=status.error,
         counts=status.counts,
         intake=status.intake,
         memory_bytes=run.memory_bytes,
+        age_s=run.age_s,
         ring_held=held,
         ring_places=places,
     )

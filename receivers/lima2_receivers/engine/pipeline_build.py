@@ -87,7 +87,7 @@ def build_run(
     prepare_source: Callable[[ReceiverSetup], FrameInfo],
 ) -> PipelineRun:
     """The run of an acquisition, ready to start. On failure all that was made is undone."""
-    account = memory.account(request.uuid)
+    account = memory.account(request.uuid, at_once=False)
     writers: dict[str, FrameWriter] = {}
     closing: list[Callable[[], None]] = []
     try:
@@ -101,6 +101,7 @@ def build_run(
         run = PipelineRun(
             request.receiver, request.pipeline.tango_class, setup, graph, account, writers, request.raw, front
         )
+        account.commit()
         info = prepare_source(request.source_setup)
         if info != request.raw:
             raise AcquisitionError(f"the source prepared frames of {info}, after it had announced {request.raw}")

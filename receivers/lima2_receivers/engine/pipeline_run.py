@@ -78,6 +78,7 @@ class PipelineRun:
             for name, output in graph.outputs.items()
         }
         self._account = account
+        self._made_at = time.monotonic()
         self._front = front
         raw = raw or setup.input
         shared = [
@@ -95,6 +96,7 @@ class PipelineRun:
         self._state = "prepared"
         self._revision = 0
         self._source_done = False
+        self._processing_done = False
         self._aborted = False
         self._erased = False
         self._changed = threading.Condition()
@@ -233,6 +235,11 @@ class PipelineRun:
                 output.end()
         except BaseException as error:  # noqa: BLE001  it must end all the same
             self.fail(error)
+        with self._changed:
+            self._processing_done = True
+            self._revision += 1
+            self._changed.notify_all()
+        self._changes.tell()
         if not self._savers:
             self._finish()
         for saver in self._savers.values():
@@ -299,6 +306,7 @@ class PipelineRun:
                     self._counts.invalid += 1
                 else:
                     self._counts.processed += 1
+                    self._counts.hits += bool(following.meta.hit)
             self._revision += 1
             self._changed.notify_all()
         self._changes.tell()
@@ -359,9 +367,19 @@ class PipelineRun:
     # --- looking at it -----------------------------------------------------------------------------------------------
 
     @property
+    def has_all(self) -> bool:
+        """True when no more frames are to come, whether or not the source has returned."""
+        return self._source_done or 0 < self._counts.expected <= self._counts.arrived
+
+    @property
     def memory_bytes(self) -> int:
         """Memory for frames that it holds."""
         return self._account.nbytes
+
+    @property
+    def age_s(self) -> float:
+        """Time since it was prepared [s]."""
+        return time.monotonic() - self._made_at
 
     def ring_fill(self) -> tuple[int, int]:
         """Places of the source's ring that are held, and all of them."""
@@ -379,6 +397,7 @@ class PipelineRun:
                 revision=self._revision,
                 state=self._state,
                 source_done=self._source_done,
+                processing_done=self._processing_done,
                 error="" if self.error is None else self.error.to_json(),
                 counts=self._counts.snapshot(
                     saved=0 if saver is None else saver.writer.saved,

@@ -13,6 +13,7 @@ from lima2_bliss.contract import (
     ParameterError,
 )
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, parse
+from lima2_bliss.contract.wire import PipelineStatus
 from lima2_receivers.engine.command_turn import CommandTurn
 from lima2_receivers.engine.memory import MemoryManager
 from lima2_receivers.engine.named_error import named_error
@@ -61,7 +62,7 @@ class ReceiverEngine:
         self.nb_receivers = nb_receivers
         self.last_error: Lima2Error | None = None
         self._archive = RunArchive(name)
-        self.memory = MemoryManager(memory_budget_bytes, self._archive.erase_oldest)
+        self.memory = MemoryManager(memory_budget_bytes, self._archive.erase_oldest, self._archive.erasable_bytes)
         self._make_writer = make_writer
         self._command_timeout_s = command_timeout_s
         self.max_pipelines = max_pipelines
@@ -98,6 +99,10 @@ class ReceiverEngine:
     def pipeline(self, uuid: str = "") -> PipelineRun:
         """The acquisition ``uuid``, or the newest one for an empty uuid."""
         return self._archive.get(uuid)
+
+    def end_of(self, uuid: str) -> PipelineStatus | None:
+        """The last status of an acquisition that was erased not long ago."""
+        return self._archive.end_of(uuid)
 
     def source_endpoints(self) -> dict[str, str]:
         """Addresses where the detector's control reaches the source."""

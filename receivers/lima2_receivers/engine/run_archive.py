@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.contract.wire import PipelineStatus
 from lima2_receivers.engine.pipeline_run import PipelineRun
 
 logger = logging.getLogger(__name__)
+
+#: Erased acquisitions whose last status is still told: who follows one to its end may be a moment late.
+ENDS_KNOWN = 64
 
 
 class RunArchive:
@@ -19,6 +24,7 @@ class RunArchive:
         self._receiver = receiver
         self._lock = threading.Lock()
         self._runs: dict[str, PipelineRun] = {}
+        self._ends: OrderedDict[str, PipelineStatus] = OrderedDict()
         self._erased_callbacks: list[Callable[[str], None]] = []
 
     def __len__(self) -> int:
@@ -54,14 +60,27 @@ class RunArchive:
 
     def erase(self, run: PipelineRun) -> None:
         """Erase a finished run; `StateError` if it is not finished."""
+        end = run.status()
         run.erase()
         with self._lock:
             self._runs.pop(run.uuid, None)
+            self._ends[run.uuid] = end
+            while len(self._ends) > ENDS_KNOWN:
+                self._ends.popitem(last=False)
         for callback in self._erased_callbacks:
             try:
                 callback(run.uuid)
             except Exception:
                 logger.exception("%s: a callback on the erasure of %s failed", self._receiver, run.uuid)
+
+    def end_of(self, uuid: str) -> PipelineStatus | None:
+        """The last status of an acquisition that was erased not long ago."""
+        with self._lock:
+            return self._ends.get(uuid)
+
+    def erasable_bytes(self) -> int:
+        """Memory of all finished runs."""
+        return sum(run.memory_bytes for run in self.all().values() if run.finished.is_set())
 
     def erase_oldest(self) -> bool:
         """Erase the oldest finished run; False when there is none."""

@@ -56,11 +56,15 @@ class SourceRunner:
             logger.exception("%s: the source could not be stopped", self._receiver)
 
     def end(self, error: Lima2Error, timeout_s: float) -> None:
-        """Abort the acquisition that receives, if any, and wait until the source has returned."""
+        """Abort the acquisition that receives, if any, and wait until the source has returned.
+
+        One that has all its frames, and only waits for its source to return, goes on.
+        """
         with self._lock:
             run, thread = self._run, self._thread
         if run is not None:
-            run.abort(error)
+            if not run.has_all:
+                run.abort(error)
             self._source.stop()
         if thread is not None:
             thread.join(timeout_s)

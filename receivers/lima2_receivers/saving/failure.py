@@ -13,6 +13,7 @@ _REMEDIES = {
     errno.ENOSPC: "free space on it or save elsewhere (base_path)",
     errno.EDQUOT: "free some of the quota or save elsewhere (base_path)",
     errno.EFBIG: "raise the limit or write fewer frames per file (nb_frames_per_file)",
+    errno.ENOTDIR: "a file stands where a directory must be; remove it or save elsewhere (base_path)",
     errno.ENOENT: "the directory is gone; create it again or save elsewhere (base_path)",
     errno.ESTALE: "the network directory is gone; mount it again or save elsewhere (base_path)",
     errno.EACCES: "give the receiver's user write permission or save elsewhere (base_path)",

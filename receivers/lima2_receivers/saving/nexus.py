@@ -62,9 +62,9 @@ def create_tree(
     for key, value in parameters.items():
         text = json.dumps(value, default=_plain, indent=1)
         detector["params"].create_dataset(f"{key}_json", data=text, dtype=TEXT)
-    for key, value in rest.items():
-        if key not in detector:
-            write_tree(detector, key, value)
+    _write_items(detector, {key: value for key, value in rest.items() if key not in detector})
+    if isinstance(detector.get("beam"), h5py.Group) and "beam" not in instrument:
+        instrument["beam"] = detector["beam"]  # where NeXus readers look for the wavelength
     return detector
 
 
@@ -101,13 +101,13 @@ def software_versions() -> dict[str, str]:
 def write_tree(parent: h5py.Group, name: str, value: Any) -> None:
     """Write a plain value below ``parent``.
 
-    Mappings become groups, lists of one kind arrays, other lists groups of items 0, 1, ..., None an empty dataset.
+    Mappings become groups, lists of one kind arrays, other lists groups of items 0, 1, ..., None an empty dataset. In
+    mappings ``NAME@ATTRIBUTE`` is an attribute of item NAME, ``@NX_class`` the class of the group.
     """
     name = name.replace("/", "_").replace("\0", "") or "_"
     if isinstance(value, Mapping):
-        group = create_group(parent, name, "NXcollection")
-        for key, item in value.items():
-            write_tree(group, str(key), item)
+        group = create_group(parent, name, str(value.get("@NX_class", "NXcollection")))
+        _write_items(group, value)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         array = _uniform(value)
         if array is None:
@@ -124,6 +124,17 @@ def write_tree(parent: h5py.Group, name: str, value: Any) -> None:
         parent.create_dataset(name, data=value)
     else:
         parent.create_dataset(name, data=str(value).replace("\0", ""), dtype=TEXT)
+
+
+def _write_items(group: h5py.Group, items: Mapping[str, Any]) -> None:
+    """Members of a group, then their attributes; an attribute of what is not there is left out."""
+    for key, item in items.items():
+        if "@" not in str(key):
+            write_tree(group, str(key), item)
+    for key, item in items.items():
+        owner, at, attribute = str(key).partition("@")
+        if at and owner in group and isinstance(item, (str, int, float)):
+            group[owner].attrs[attribute] = item
 
 
 def create_group(parent: h5py.Group, name: str, nx_class: str) -> h5py.Group:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 import tango
-from tango.server import Device, attribute, command, device_property
+from tango.server import attribute, command, device_property
 
 from lima2_bliss.contract import NotYetAvailableError
 from lima2_bliss.contract.access import AttachJob, MasterJob
@@ -21,6 +21,7 @@ from lima2_bliss.contract.pixels import pixel_type_of
 from lima2_receivers.access import Image, ImageSource, MasterTask, ReceiverReaders
 from lima2_receivers.servers.acquisition_device import software_version
 from lima2_receivers.servers.instance import find_instance, run_main, serve
+from lima2_receivers.servers.live_images import LiveImages
 from lima2_receivers.servers.log_level import log_to_stderr
 from lima2_receivers.servers.tango_errors import beside_others, json_text, speaks_tango
 
@@ -32,8 +33,8 @@ _LIMA1_TYPES = {"gray8": "Bpp8", "gray16": "Bpp16", "gray32": "Bpp32", "gray8s":
 _LIMA1_TYPES |= {"gray32s": "Bpp32S", "gray32f": "Bpp32F", "gray64f": "Bpp64F"}
 
 
-class LimaImage(Device):
-    """Images of the acquisition that was attached last, and the writer of its master files."""
+class LimaImage(LiveImages):
+    """Images of the acquisition that was attached last, of a live view, and the writer of the master files."""
 
     receivers: Sequence[str] = device_property(dtype=(str,), default_value=())
     control: str = device_property(dtype=str, default_value="")
@@ -42,6 +43,7 @@ class LimaImage(Device):
         """Show nothing until `Attach`."""
         super().init_device()
         self._readers = ReceiverReaders()
+        self.begin_live(self._readers)
         self._masters = MasterTask()
         self._source: ImageSource | None = None
         self._encoded: tuple[Image, tuple[str, bytes]] | None = None
@@ -49,6 +51,7 @@ class LimaImage(Device):
 
     def delete_device(self) -> None:
         """Disconnect; a master file under way is finished first."""
+        self.end_live()
         self._readers.close()
         self._masters.close()
         super().delete_device()

@@ -23,6 +23,7 @@ from lima2_receivers.detectors.jungfrau.messages import (
 from lima2_receivers.detectors.jungfrau.params import (
     MAX_EXPO_US,
     MIN_EXPO_US,
+    NEXUS,
     PIXEL_SIZE_M,
     JungfrauParameters,
     check,
@@ -74,6 +75,7 @@ class JungfrauControl:
             **self._backend.info(),
             "pixel_size": {"x": PIXEL_SIZE_M, "y": PIXEL_SIZE_M},
             "dimensions": {"x": width, "y": height},
+            "nexus": NEXUS,
         }
 
     def status(self) -> dict[str, Any]:

@@ -20,6 +20,14 @@ MAX_EXPO_US = 100_000_000
 MIN_EXPO_US = 1
 #: Edge of a pixel [m].
 PIXEL_SIZE_M = 75e-6
+#: What files tell of every Jungfrau, by the names of NXdetector.
+NEXUS = {
+    "manufacturer": "PSI",
+    "sensor_material": "Si",
+    "sensor_thickness": 320e-6,
+    "sensor_thickness@units": "m",
+    "bit_depth_readout": 16,
+}
 
 GainMode = Literal["dynamic", "forceswitchg1", "forceswitchg2", "fixg1", "fixg2"]
 OutputName = Literal["raw", "float32", "int32", "int16", "uint16"]

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
-from lima2_bliss.contract import AcquisitionError, ParameterError, StateError
+from lima2_bliss.contract import AcquisitionError, ParameterError, StateError, dtype_of
 from lima2_bliss.contract.parameters import AcquisitionParameters, Parameters, parse
 from lima2_receivers.detectors.link import Transmitter
 from lima2_receivers.detectors.simulator.messages import EndMessage, LeaseMessage, TrainMessage
@@ -74,7 +75,14 @@ class SimulatorControl:
             "sn": str(self._context.properties.get("serial_number", "SIM-0001")),
             "pixel_size": {"x": PIXEL_SIZE_M, "y": PIXEL_SIZE_M},
             "dimensions": {"x": size.x, "y": size.y},
+            "nexus": self._pixel_fields(),
         }
+
+    def _pixel_fields(self) -> dict[str, Any]:
+        """NXdetector fields that follow from the pixel type: a simulated pixel saturates when it is full."""
+        dtype = dtype_of(self._parameters.det.generator.pixel_type)
+        told: dict[str, Any] = {"bit_depth_readout": dtype.itemsize * 8}
+        return told if dtype.kind == "f" else told | {"saturation_value": int(np.iinfo(dtype).max)}
 
     def status(self) -> dict[str, Any]:
         """State, temperature [degC] and humidity [%]: both drift smoothly with the time since start."""

@@ -1,24 +1,30 @@
-"""What a PONI file of pyFAI says of distance and beam centre, for reports and scan files."""
+"""What a PONI file of pyFAI says of geometry and wavelength, for reports, scan files and master files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import cos, tan
 from pathlib import Path
+
+#: Lengths [m] and angles [rad] of a PONI file, in the order of pyFAI's `Geometry`.
+_NUMBERS = ("distance", "poni1", "poni2", "rot1", "rot2", "rot3")
 
 
 @dataclass(frozen=True)
 class BeamGeometry:
-    """``distance_m`` from sample to detector along the beam; where the beam meets the detector [px], None when the
-    pixel size is not known; wavelength None when the file has none.
+    """``distance_m`` from sample to detector along the beam; where the beam meets the detector [px], counted from the
+    outer corner of the first pixel, None when the pixel size is not known; wavelength None when the file has none.
+
+    ``poni``: the file's own numbers by name ([m], [rad]): `distance`, `poni1`, `poni2`, `rot1`, `rot2`, `rot3`.
     """
 
     distance_m: float
     beam_x_px: float | None = None
     beam_y_px: float | None = None
     wavelength_m: float | None = None
+    poni: Mapping[str, float] = field(default_factory=dict)
 
 
 def beam_geometry(path: str, pixel_m: tuple[float, float] | None = None) -> BeamGeometry | None:
@@ -28,20 +34,20 @@ def beam_geometry(path: str, pixel_m: tuple[float, float] | None = None) -> Beam
     """
     try:
         values = _values(Path(path).read_text())
-        distance, poni1, poni2 = (float(values[key]) for key in ("distance", "poni1", "poni2"))
-        rot1, rot2 = float(values.get("rot1", 0)), float(values.get("rot2", 0))
+        numbers = {name: float(values[name] if name in _NUMBERS[:3] else values.get(name, 0)) for name in _NUMBERS}
         wavelength = float(values["wavelength"]) if "wavelength" in values else None
         pixel_m = _pixel(values) or pixel_m
         plain = _orientation(values) in (0, 3)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    distance, rot1, rot2 = (numbers[name] for name in ("distance", "rot1", "rot2"))
     along_beam = distance / (cos(rot1) * cos(rot2))
     if pixel_m is None or not plain:
-        return BeamGeometry(along_beam, wavelength_m=wavelength)
+        return BeamGeometry(along_beam, wavelength_m=wavelength, poni=numbers)
     # the detector is turned by rot1 about its vertical and by rot2 about its horizontal axis, both left-handed
-    x = (poni2 - distance * tan(rot1)) / pixel_m[0]
-    y = (poni1 + distance * tan(rot2) / cos(rot1)) / pixel_m[1]
-    return BeamGeometry(along_beam, x, y, wavelength)
+    x = (numbers["poni2"] - distance * tan(rot1)) / pixel_m[0]
+    y = (numbers["poni1"] + distance * tan(rot2) / cos(rot1)) / pixel_m[1]
+    return BeamGeometry(along_beam, x, y, wavelength, numbers)
 
 
 def _values(text: str) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Online monitor: what a scan's detectors show, in a browser, read from blissdata."""

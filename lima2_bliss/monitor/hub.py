@@ -1,0 +1,204 @@
+"""What all pages share: one reader per scan and detector that somebody looks at, one fetch per picture."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+
+from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.monitor.charts import chart_names
+from lima2_bliss.monitor.messages import RUNNING, Follow, ShowImage, ShowRegion
+from lima2_bliss.monitor.model import DetectorView, ScanSummary
+from lima2_bliss.monitor.pictures import Picture, encode
+
+#: Readers kept at most; those that nobody looks at go first, and after a while.
+MOST_WATCHED = 8
+UNWATCHED_S = 60.0
+#: A picture of the newest frame is made at most so often, for all pages together.
+NEWEST_S = 0.1
+_KNOWN_FRAME_S = 5.0
+_MOST_PICTURES = 32
+
+
+class ScanSource(Protocol):
+    """The scans in Redis, kept up to date by themselves; ``revision`` grows when something changed."""
+
+    revision: int
+    trouble: str
+
+    def sessions(self) -> Sequence[str]: ...
+    def summaries(self, session: str | None = None) -> Sequence[ScanSummary]: ...
+    def find(self, key: str) -> ScanSummary:
+        """`NotAvailableError` when it is not, or no longer, in Redis."""
+
+    def newest(self, session: str | None = None) -> ScanSummary | None:
+        """The running scan with a detector; if none runs, the last one."""
+
+
+class Watched(Protocol):
+    """One detector of one scan: its view kept up to date, its frames on demand. Blocking calls, from any thread."""
+
+    @property
+    def view(self) -> DetectorView: ...
+
+    def picture(self, wanted: ShowImage) -> Picture | None:
+        """None when there is no such frame yet; an error says why one cannot be had."""
+
+    def region(self, wanted: ShowRegion) -> Picture: ...
+    def spots(self, index: int) -> np.ndarray:
+        """Table of SPOT of one frame."""
+
+    def close(self) -> None: ...
+
+
+class Hub:
+    """Hands out readers and pictures; all calls from the event loop."""
+
+    def __init__(self, scans: ScanSource, watch: Callable[[ScanSummary, str], Watched]) -> None:
+        self.scans = scans
+        self._watch = watch
+        self._watched: OrderedDict[tuple[str, str], Watched] = OrderedDict()
+        self._used: dict[tuple[str, str], float] = {}
+        self._opening: dict[tuple[str, str], asyncio.Future[Watched]] = {}
+        self._pictures: OrderedDict[Any, tuple[float, asyncio.Future[tuple[int, bytes] | None]]] = OrderedDict()
+        self._texts: dict[tuple[str, str], tuple[int, str]] = {}
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="monitor")
+        self.fetches = 0
+        self._count = threading.Lock()
+
+    # --- readers --------------------------------------------------------------------------------------------------
+
+    async def look(self, follow: Follow) -> Watched | None:
+        """The detector that a page follows; None while there is none."""
+        summary = self.scans.newest(follow.session) if follow.scan == RUNNING else self.scans.find(follow.scan)
+        if summary is None or not summary.detectors:
+            return None
+        detector = follow.detector if follow.detector in summary.detectors else summary.detectors[0]
+        return await self.watched(summary, detector)
+
+    async def watched(self, summary: ScanSummary, detector: str) -> Watched:
+        """The reader of one detector of a scan; `NotAvailableError` when the scan has no such detector."""
+        if detector not in summary.detectors:
+            raise NotAvailableError(
+                f"scan {summary.key} has no detector {detector!r}; it has: {', '.join(summary.detectors) or 'none'}"
+            )
+        slot = (summary.key, detector)
+        self._used[slot] = time.monotonic()
+        self._drop_unused()
+        if slot in self._watched:
+            self._watched.move_to_end(slot)
+            return self._watched[slot]
+        if slot not in self._opening:
+            self._opening[slot] = self._in_thread(self._watch, summary, detector)
+        try:
+            watched = await asyncio.shield(self._opening[slot])
+        finally:
+            self._opening.pop(slot, None)
+        self._watched.setdefault(slot, watched)
+        while len(self._watched) > MOST_WATCHED:
+            self._close(next(iter(self._watched)))
+        return watched
+
+    def _drop_unused(self) -> None:
+        now = time.monotonic()
+        for slot in [slot for slot in self._watched if now - self._used.get(slot, now) > UNWATCHED_S]:
+            self._close(slot)
+
+    def _close(self, slot: tuple[str, str]) -> None:
+        watched = self._watched.pop(slot)
+        self._used.pop(slot, None)
+        self._texts.pop(slot, None)
+        self._pool.submit(watched.close)
+
+    def view_text(self, watched: Watched) -> tuple[int, str]:
+        """(revision, message) of a view; made once for all pages."""
+        view = watched.view
+        slot = (view.scan.key, view.detector)
+        known = self._texts.get(slot)
+        if known is None or known[0] != view.revision:
+            known = self._texts[slot] = (view.revision, json.dumps(view_message(view), allow_nan=False))
+        return known
+
+    # --- pictures -------------------------------------------------------------------------------------------------
+
+    async def picture(self, watched: Watched, wanted: ShowImage) -> tuple[int, bytes] | None:
+        """(frame, message) of the picture that a page wants; None while there is none."""
+        view = watched.view
+        slot = (view.scan.key, view.detector, wanted.mode, wanted.index, wanted.source, wanted.max_px)
+        keep = _KNOWN_FRAME_S if wanted.mode == "frame" and wanted.source == "frame" else NEWEST_S
+        made, task = self._pictures.get(slot, (0.0, None))
+        if task is None or (task.done() and (time.monotonic() - made > keep or task.exception() is not None)):
+            task = self._in_thread(self._encoded, watched, wanted)
+            self._pictures[slot] = (time.monotonic(), task)
+            self._pictures.move_to_end(slot)
+            while len(self._pictures) > _MOST_PICTURES:
+                self._pictures.popitem(last=False)
+        return await asyncio.shield(task)
+
+    def _encoded(self, watched: Watched, wanted: ShowImage) -> tuple[int, bytes] | None:
+        picture = watched.picture(wanted)
+        with self._count:
+            self.fetches += 1
+        return None if picture is None else (picture.index, encode(picture))
+
+    async def region(self, watched: Watched, wanted: ShowRegion) -> bytes:
+        """Message with a part of a frame."""
+        return await self._in_thread(lambda: encode(watched.region(wanted), "region"))
+
+    def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
+
+    async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Run something that blocks."""
+        return await self._in_thread(call, *arguments)
+
+    def close(self) -> None:
+        """End all readers; returns when they have ended."""
+        for watched in self._watched.values():
+            watched.close()
+        self._watched.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+
+def scan_message(scan: ScanSummary) -> dict[str, Any]:
+    """A scan as pages get it."""
+    return {
+        "key": scan.key,
+        "session": scan.session,
+        "number": scan.number,
+        "name": scan.name,
+        "title": scan.title,
+        "state": scan.state,
+        "start": scan.start,
+        "end": scan.end,
+        "npoints": scan.npoints,
+        "filename": scan.filename,
+        "detectors": list(scan.detectors),
+    }
+
+
+def view_message(view: DetectorView) -> dict[str, Any]:
+    """A view as pages get it; charts and image are messages of their own."""
+    where = view.geometry
+    return {
+        "type": "view",
+        "scan": scan_message(view.scan),
+        "state": view.scan.state,
+        "detector": view.detector,
+        "detectors": list(view.scan.detectors),
+        "frames": view.frames,
+        "counts": None if view.counts is None else {"columns": list(view.counts.columns), "rows": view.counts.rows},
+        "hits": [list(hit) for hit in view.hits[:50]],
+        "best": [list(hit) for hit in view.best[:50]],
+        "alarms": [{"level": alarm.level, "text": alarm.text} for alarm in view.alarms],
+        "charts": chart_names(view),
+        "geometry": None if where is None else vars(where),
+    }

@@ -1,0 +1,183 @@
+"""The scans that are in Redis, kept up to date by one thread for all pages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+import redis
+from blissdata.redis_engine.scan import ScanState as RedisState
+from blissdata.redis_engine.store import DataStore
+
+from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.monitor.model import ScanState, ScanSummary
+
+_log = logging.getLogger(__name__)
+
+#: How often Redis is asked; after trouble, it gets this long to come back.
+LOOK_S = 0.25
+TROUBLE_S = 1.0
+#: Scans kept; older ones are in Redis but not in the list.
+MOST_SCANS = 200
+#: A detector has one of these streams.
+_DETECTOR_STREAMS = ("image", "preview", "nb_peaks", "frame_index")
+
+
+def _time(text: Any) -> float | None:
+    """Seconds since 1970 of an ISO time; None when there is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
+
+
+def _state(state: int) -> ScanState:
+    if state >= RedisState.STOPPED:
+        return "ended"
+    return "running" if state == RedisState.STARTED else "waiting"
+
+
+def summary_of(scan: Any) -> ScanSummary:
+    """What the list says of a blissdata scan."""
+    info: Mapping[str, Any] = scan.info
+    ends = {tuple(name.rsplit(":", 1)) for name in scan.streams if ":" in name}
+    detectors = {first.rpartition(":")[2] for first, last in ends if last in _DETECTOR_STREAMS}
+    return ScanSummary(
+        key=scan.key,
+        session=str(scan.session),
+        number=int(scan.number or 0),
+        name=str(scan.name),
+        title=str(info.get("title", "")),
+        state=_state(scan.state),
+        start=_time(info.get("start_time")),
+        end=_time(info.get("end_time")),
+        npoints=int(info.get("npoints") or 0),
+        filename=str(info.get("filename") or ""),
+        detectors=tuple(sorted(detectors)),
+    )
+
+
+class Scans:
+    """Scans of one Redis, newest first; ``session``: only of that one. As context manager, with its thread.
+
+    ``revision`` grows when a scan comes, goes or changes. ``trouble`` says what keeps it from reading Redis.
+    """
+
+    def __init__(self, redis_url: str, session: str | None = None) -> None:
+        self.revision = 0
+        self.trouble = ""
+        self._url = redis_url
+        self._session = session
+        self._store: DataStore | None = None
+        self._scans: dict[str, Any] = {}
+        self._summaries: tuple[ScanSummary, ...] = ()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor-scans", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    # --- for pages ------------------------------------------------------------------------------------------------
+
+    def sessions(self) -> Sequence[str]:
+        """Sessions that have scans."""
+        return sorted({scan.session for scan in self._summaries})
+
+    def summaries(self, session: str | None = None) -> Sequence[ScanSummary]:
+        """Scans, newest first."""
+        return [scan for scan in self._summaries if session in (None, scan.session)]
+
+    def find(self, key: str) -> ScanSummary:
+        """One scan; `NotAvailableError` when it is not, or no longer, in Redis."""
+        for scan in self._summaries:
+            if scan.key == key:
+                return scan
+        raise NotAvailableError(f"scan {key} is not, or no longer, in Redis; choose another one")
+
+    def newest(self, session: str | None = None) -> ScanSummary | None:
+        """The running scan with a detector; if none runs, the last one with a detector."""
+        found = [scan for scan in self.summaries(session) if scan.detectors]
+        return next((scan for scan in found if scan.state == "running"), found[0] if found else None)
+
+    def wait(self, revision: int, timeout_s: float) -> bool:
+        """Wait for a revision newer than this one; False when none came in time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self.revision > revision, timeout_s)
+
+    def open(self, key: str) -> Any:
+        """A blissdata scan of its own for a reader; `NotAvailableError` when it is no longer in Redis."""
+        self.find(key)
+        try:
+            return self._connected().load_scan(key)
+        except redis.RedisError as error:
+            raise NotAvailableError(f"scan {key} cannot be read: {error}") from error
+
+    # --- its thread -----------------------------------------------------------------------------------------------
+
+    def _connected(self) -> DataStore:
+        if self._store is None:
+            self._store = DataStore(self._url)
+        return self._store
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self._stop.wait(pause):
+            try:
+                self._look()
+            except (redis.RedisError, OSError) as error:
+                self._troubled(f"Redis at {self._url} does not answer ({error}); it is tried again")
+                self._store = None
+                pause = TROUBLE_S
+            else:
+                self._troubled("")
+                pause = LOOK_S
+
+    def _troubled(self, text: str) -> None:
+        if text and not self.trouble:
+            _log.warning("%s", text)
+        self.trouble = text
+
+    def _look(self) -> None:
+        store = self._connected()
+        wanted = {} if self._session is None else {"session": self._session}
+        _, keys = store.search_existing_scans(**wanted)
+        newest = sorted(keys, reverse=True)[:MOST_SCANS]  # keys begin with the time
+        known = {scan.key: scan for scan in self._summaries}
+        fresh = []
+        for key in newest:
+            summary = known.get(key)
+            if summary is None or summary.state != "ended":
+                summary = self._read(store, key)
+            if summary is not None:
+                fresh.append(summary)
+        self._scans = {key: scan for key, scan in self._scans.items() if key in newest}
+        if tuple(fresh) != self._summaries:
+            with self._changed:
+                self._summaries = tuple(fresh)
+                self.revision += 1
+                self._changed.notify_all()
+
+    def _read(self, store: DataStore, key: str) -> ScanSummary | None:
+        """A scan as it is now; None when it goes while it is read."""
+        try:
+            scan = self._scans.get(key)
+            if scan is None:
+                scan = self._scans[key] = store.load_scan(key)
+            else:
+                scan.update(block=False)
+            return summary_of(scan)
+        except redis.RedisError:
+            raise
+        except Exception as error:  # noqa: BLE001 - blissdata has errors of its own for each of the ways to go
+            _log.debug("scan %s cannot be read: %s", key, error)
+            self._scans.pop(key, None)
+            return None
