@@ -1,6 +1,6 @@
 # make demo   the main job on a simulated detector, from a fresh machine
 # make test   the whole test suite
-.PHONY: help setup setup-consumer setup-conductor setup-bliss24 demo test lint format bench docs clean
+.PHONY: help setup setup-consumer setup-conductor setup-bliss24 setup-browser demo test lint format bench docs clean
 
 PY := .venv/bin/python
 # two at a time, each with a stack of its own; the tests of one file run in one process
@@ -21,10 +21,13 @@ setup-conductor: setup
 setup-bliss24: setup
 	@bash .ci/setup bliss24
 
+setup-browser: setup
+	@bash .ci/setup browser
+
 demo: setup
 	@$(PY) -m lima2_bliss.stack.demo
 
-test: setup-consumer setup-conductor
+test: setup-consumer setup-conductor setup-browser
 	@$(PY) -m pytest -q $(PYTEST_ARGS)
 
 lint: setup
@@ -45,4 +48,4 @@ docs: setup
 	@.venv/bin/mkdocs build --strict -q
 
 clean:
-	rm -rf .venv .venv-blissdata2 .venv-conductor .venv-bliss24 site artifacts .stack
+	rm -rf .venv .venv-blissdata2 .venv-conductor .venv-bliss24 .venv-browser site artifacts .stack

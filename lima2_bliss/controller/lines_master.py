@@ -14,6 +14,7 @@ from bliss.common import cleanup
 from bliss.scanning.chain import AcquisitionMaster
 from bliss.scanning.channel import AxisAcquisitionChannel
 
+from lima2_bliss.controller.compatibility import at_speed
 from lima2_bliss.controller.journey import READ_EVERY_S, Journey
 from lima2_bliss.controller.line import Line
 
@@ -95,8 +96,7 @@ class LinesMaster(AcquisitionMaster):
         _, end = line.ends(self._fast.acceleration)
         journey = Journey(self._fast, line)
         self._journey, self._told = journey, 0
-        with cleanup.cleanup(self._fast, restore_list=(cleanup.axis.VEL,)):
-            self._fast.velocity = line.speed
+        with at_speed(self._fast, line.speed), cleanup.cleanup(self._fast):
             self._fast.move(end, wait=False)
             with journey.followed():
                 journey.pass_place(line.start)

@@ -80,6 +80,10 @@ def check_image(image: ImageSettings, detector_shape: tuple[int, int]) -> None:
         RectRoi(*image.roi).check_inside("image.roi", (height, width))
 
 
+#: An endless acquisition ends when its session has not looked at it for so long [s].
+UNWATCHED_S = 60.0
+
+
 def acquisition_parameters(state: DetectorState, request: ScanRequest) -> dict[str, Any]:
     """Parameters of control and receivers: an image may have several exposures that share its count time."""
     each = exposures(state, request)
@@ -92,6 +96,8 @@ def acquisition_parameters(state: DetectorState, request: ScanRequest) -> dict[s
             latency_time=each.latency_us,
             trigger_mode=request.trigger,
             nb_frames_per_trigger=request.images_per_trigger * each.number,
+            # a session that dies must not leave a detector that fills the disk
+            watched_within=UNWATCHED_S if request.endless else 0,
         ),
         img=Image(
             binning=Binning(x=image.binning[0], y=image.binning[1]),

@@ -50,8 +50,8 @@ class ImageRate:
         if start[1] == self._last[1] and len(self._kept) > 1:
             start = self._kept[-2]
         rate = _rate(start, self._last)
-        if rate is None:
-            return None
+        if rate is None or self._last[0] - start[0] < _STEP_S:
+            return None  # too soon to tell
         overdue = now - self._last[0] > 2 / rate + _STEP_S
         return _rate(start, (now, self._last[1])) if overdue else rate
 

@@ -72,7 +72,15 @@ def chart_message(view: DetectorView, name: str) -> dict[str, Any]:
     titles = {"x_title": "frame", "y_title": _Y_TITLES.get(name, "")}
     if isinstance(content, Curve):
         titles = {"x_title": content.x_title, "y_title": content.y_title}
+    if isinstance(content, Points) and len(view.times):
+        message["t"] = _numbers(_times(view, content.x))
     return message | titles | {"x": _numbers(content.x), "y": _numbers(content.y)}
+
+
+def _times(view: DetectorView, frames: np.ndarray) -> np.ndarray:
+    """Times of frames, seconds since 1970; NaN where none is known."""
+    known = view.times.points(2000)
+    return np.interp(frames, known.x, known.y, left=np.nan, right=np.nan)
 
 
 def chart_csv(view: DetectorView, name: str) -> str:

@@ -12,14 +12,24 @@ from typing import Any, Self
 import numpy as np
 import redis
 
-from lima2_bliss.monitor.describing import described, final_counts, frames_per_point, geometry, hit_map_axes
+from lima2_bliss.monitor.background_axis import BackgroundAxis
+from lima2_bliss.monitor.describing import (
+    bad_end,
+    described,
+    fifo_places,
+    final_counts,
+    frames_per_point,
+    geometry,
+    hit_map_axes,
+)
 from lima2_bliss.monitor.folding import Fold
+from lima2_bliss.monitor.followed import Followed
 from lima2_bliss.monitor.hit_map import HitMaps
 from lima2_bliss.monitor.live_counts import LiveCounts
 from lima2_bliss.monitor.model import Alarm, Curve, DetectorView, ScanSummary
 from lima2_bliss.monitor.scans import summary_of
-from lima2_bliss.publishing.blissdata_access import EndOfStream, PointCursor
-from lima2_bliss.publishing.common_streams import IMAGE
+from lima2_bliss.monitor.series import Series
+from lima2_bliss.publishing.common_streams import IMAGE, TIMESTAMP
 from lima2_bliss.publishing.frame_places import frame_places
 from lima2_bliss.publishing.smx_streams import BACKGROUND_AVG, BACKGROUND_STD, IS_HIT
 
@@ -76,7 +86,8 @@ class Collector:
                 if not more and reader.ended():
                     reader.look()
                     return
-                self._stop.wait(READ_S)
+                if not reader.behind:
+                    self._stop.wait(READ_S)
 
 
 class _Reader:
@@ -85,21 +96,24 @@ class _Reader:
     def __init__(self, scan: Any, view: DetectorView, detector: str) -> None:
         self._scan = scan
         self._view = view
-        prefix = f"{detector}:"
-        streams = {name.rpartition(":")[2]: stream for name, stream in scan.streams.items() if prefix in f":{name}"}
+        part = f":{detector}:"
+        streams = {name.rpartition(":")[2]: stream for name, stream in scan.streams.items() if part in f":{name}"}
         axes = {name: stream for name, stream in scan.streams.items() if name.startswith("axis:")}
         self._detector = detector
         view.info, view.geometry = described(scan.info, detector), geometry(scan.info, detector)
-        view.series, view.hits, view.best, view.resolution = {}, (), (), None
-        self._fold = Fold(view)
-        self._maps = HitMaps(hit_map_axes(scan.info, list(axes)))
+        view.series, view.times, view.hits, view.best, view.resolution = {}, Series(), (), (), None
+        view.frames, view.newest_hit = 0, None
+        self._fold = Fold(view, timestamped=TIMESTAMP in streams)
+        self._maps = HitMaps(hit_map_axes(scan.info, list(axes)) if IS_HIT in streams else ())
         wanted = {name: streams[name] for name in Fold.wanted(set(streams))}
         followed = {**wanted, **{name: axes[name] for name in self._maps.axes}}
-        self._cursors = {name: PointCursor(stream) for name, stream in followed.items()}
+        self._followed = Followed(followed)
+        self._newest_background = -1
         self._streams = streams
         places = frame_places(dict(streams[IMAGE].info)) if IMAGE in streams else None
-        self._counts = None if places is None or self.ended() else LiveCounts(places)
+        self._counts = None if places is None or self.ended() else LiveCounts(places, fifo_places(scan.info, detector))
         self._looked = 0.0
+        self._axis = BackgroundAxis(scan, detector, view.geometry)
 
     def __enter__(self) -> Self:
         return self
@@ -110,19 +124,18 @@ class _Reader:
 
     def read(self) -> bool:
         """Take what has come; False when all streams are at their end."""
-        rows = {}
-        for name, cursor in list(self._cursors.items()):
-            try:
-                if (points := cursor.read(0.0)) is not None:
-                    rows[name] = points
-            except (EndOfStream, IndexError):  # at its end, or trimmed
-                del self._cursors[name]
-        self._take(rows)
+        if not self._followed.ended:
+            self._take(self._followed.read())
         now = time.monotonic()
         if now - self._looked >= LOOK_S:
             self._looked = now
             self.look()
-        return bool(self._cursors)
+        return not self._followed.ended
+
+    @property
+    def behind(self) -> bool:
+        """Whether there is more to read at once."""
+        return self._followed.behind and not self._followed.ended
 
     def _take(self, rows: dict[str, np.ndarray]) -> None:
         axes = {name: rows.pop(name) for name in self._maps.axes if name in rows}
@@ -156,7 +169,7 @@ class _Reader:
             counts, more = self._counts.read()
             view.counts, alarms = counts or view.counts, (*alarms, *more)
         view.counts = final_counts(self._scan.info, self._detector) or view.counts
-        view.alarms = alarms
+        view.alarms = (*bad_end(self._scan.info), *alarms)
 
     def _background(self) -> None:
         avg, std = (self._newest(name) for name in (BACKGROUND_AVG, BACKGROUND_STD))
@@ -164,9 +177,9 @@ class _Reader:
             return
         index, mean = avg
         band = None if std is None or std[0] != index else std[1]
-        radius = np.arange(len(mean)) + 0.5
+        places, title = self._axis.places(len(mean), self.ended())
         lo, hi = (None, None) if band is None else (mean - band, mean + band)
-        self._view.background = Curve(radius, mean, lo, hi, "radial bin", "counts")
+        self._view.background = Curve(places, mean, lo, hi, title, "counts")
         if np.isfinite(mean).any():
             self._fold.level(index, float(np.nanmean(mean)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lima2_bliss.monitor.model import Counts, Geometry
+from lima2_bliss.monitor.model import Alarm, Counts, Geometry
 
 #: Of the scan itself, what the page shows.
 _SCAN_KEYS = ("type", "title", "npoints", "count_time", "user_name", "filename", "start_time", "end_time", "end_reason")
@@ -36,7 +36,9 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def described(info: Mapping[str, Any], detector: str) -> dict[str, Any]:
     """Scan and detector for the page: nested names and values."""
     scan = {key: info[key] for key in _SCAN_KEYS if info.get(key) not in (None, "")}
-    metadata = {key: value for key, value in device_metadata(info, detector).items() if key != "acquisition"}
+    metadata = dict(device_metadata(info, detector))
+    noted = metadata.pop("acquisition", {})  # its receivers have a table of their own
+    metadata |= {"outcome": {key: value for key, value in noted.items() if key != "receivers"}} if noted else {}
     return {"scan": scan, detector: _plain(metadata)}
 
 
@@ -67,6 +69,22 @@ def final_counts(info: Mapping[str, Any], detector: str) -> Counts | None:
     names = ["receiver", *(name for name in columns if name != "name")]
     rows = [list(row) for row in zip(columns.pop("name"), *columns.values(), strict=True)]
     return Counts(names, rows)
+
+
+def fifo_places(info: Mapping[str, Any], detector: str) -> int:
+    """Places for frames that wait on each receiver; 0: not known."""
+    return int(device_metadata(info, detector).get("processing", {}).get("nb_fifo_frames") or 0)
+
+
+def bad_end(info: Mapping[str, Any]) -> tuple[Alarm, ...]:
+    """Says how a scan has ended, unless well; none while it runs."""
+    alarms = {
+        "FAILURE": Alarm("bad", "the scan has failed"),
+        "DELETION": Alarm("bad", "the scan was given up"),
+        "USER_ABORT": Alarm("warn", "the scan was stopped by its user"),
+    }
+    end = str(info.get("end_reason", ""))
+    return (alarms[end],) if end in alarms else ()
 
 
 def hit_map_axes(info: Mapping[str, Any], streams: Sequence[str]) -> list[str]:

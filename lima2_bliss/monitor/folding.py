@@ -21,6 +21,7 @@ MOST_BEST = 50
 #: ROIs that get a chart.
 MOST_ROIS = 8
 _BINS = 60
+_ARRIVALS_S = 0.5
 _LOST = int(FrameFlags.LOST | FrameFlags.OVERRUN)
 _BAD = int(FrameFlags.INCOMPLETE | FrameFlags.FAILED)
 
@@ -28,10 +29,12 @@ _BAD = int(FrameFlags.INCOMPLETE | FrameFlags.FAILED)
 class Fold:
     """Takes rows of streams in order and keeps a view up to date; one thread.
 
-    ``clock`` gives seconds since 1970. Streams may come at different paces: what needs two of them waits for both.
+    ``clock`` gives seconds since 1970. Without ``timestamped``, there are no times of frames: then they have the time
+    when their rows come, as long as the scan runs. Streams may come at different paces: what needs two of them waits
+    for both.
     """
 
-    def __init__(self, view: DetectorView, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, view: DetectorView, clock: Callable[[], float] = time.time, *, timestamped: bool = True) -> None:
         self._view = view
         self._clock = clock
         self._ends: dict[str, int] = {}
@@ -41,6 +44,8 @@ class Fold:
         self._best: list[tuple[int, int]] = []
         self._lost = self._bad = 0
         self._time: float | None = None
+        self._timestamped = timestamped
+        self._arrived: tuple[float, int] | None = None
         self._spots: dict[str, list[np.ndarray]] = {"spots_y": [], "spots_x": []}
         self._histogram = np.zeros(_BINS, np.int64)
 
@@ -48,8 +53,9 @@ class Fold:
     def wanted(names: set[str]) -> list[str]:
         """Of a detector's streams those that `take` has a use for."""
         rois = sorted(name for name in names if name.endswith("_sum"))[:MOST_ROIS]
-        fixed = (HIT_RATE, NB_PEAKS, IS_HIT, FRAME_FLAGS, TIMESTAMP, "spots_y", "spots_x")
-        return [*(name for name in fixed if name in names), *rois]
+        alone = [name for name in (HIT_RATE, FRAME_FLAGS, TIMESTAMP) if name in names]
+        pairs = [pair for pair in ((NB_PEAKS, IS_HIT), ("spots_y", "spots_x")) if names.issuperset(pair)]
+        return [*alone, *(name for pair in pairs for name in pair), *rois]
 
     def take(self, rows: Mapping[str, np.ndarray]) -> None:
         """The next rows of some streams, by name."""
@@ -69,7 +75,9 @@ class Fold:
         self._fold_hits()
         self._fold_spots()
         frames = [end for name, end in self._ends.items() if name not in self._spots]
-        self._view.frames = max(frames, default=0)
+        self._view.frames = max(self._view.frames, *frames, 0)
+        if not self._timestamped and self._view.scan.state == "running":
+            self._arrivals(self._view.frames)
         if rows:
             self._view.revision += 1
 
@@ -92,9 +100,21 @@ class Fold:
         if self._time is not None and good[-1] > self._time:
             self._series("frame_rate").add(first, np.full(len(times), len(good) / (good[-1] - self._time)))
         self._time = float(good[-1])
+        self._view.times.add(first, times)
         if self._view.scan.state == "running":
             age = (self._clock() - self._time) * 1e3
             self._series("latency").add(first + len(times) - 1, np.array([age]))
+
+    def _arrivals(self, frames: int) -> None:
+        """Frame rate by when rows come; those of the first time may have been there for long."""
+        now = self._clock()
+        if self._arrived is None:
+            self._arrived = now, frames
+        before, first = self._arrived
+        if frames > first and now - before >= _ARRIVALS_S:
+            self._arrived = now, frames
+            self._series("frame_rate").add(first, np.full(frames - first, (frames - first) / (now - before)))
+            self._view.times.add(first, np.linspace(before, now, frames - first, endpoint=False))
 
     def _flags(self, flags: np.ndarray) -> None:
         self._lost += int(np.count_nonzero(flags & _LOST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -13,11 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.contract import Lima2Error, NotAvailableError
 from lima2_bliss.monitor.charts import chart_names
 from lima2_bliss.monitor.messages import RUNNING, Follow, ShowImage, ShowRegion
 from lima2_bliss.monitor.model import DetectorView, ScanSummary
 from lima2_bliss.monitor.pictures import Picture, encode
+
+_log = logging.getLogger(__name__)
 
 #: Readers kept at most; those that nobody looks at go first, and after a while.
 MOST_WATCHED = 8
@@ -71,6 +74,7 @@ class Hub:
         self._pictures: OrderedDict[Any, tuple[float, asyncio.Future[tuple[int, bytes] | None]]] = OrderedDict()
         self._texts: dict[tuple[str, str], tuple[int, str]] = {}
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="monitor")
+        self._logged = ""
         self.fetches = 0
         self._count = threading.Lock()
 
@@ -132,7 +136,7 @@ class Hub:
     async def picture(self, watched: Watched, wanted: ShowImage) -> tuple[int, bytes] | None:
         """(frame, message) of the picture that a page wants; None while there is none."""
         view = watched.view
-        slot = (view.scan.key, view.detector, wanted.mode, wanted.index, wanted.source, wanted.max_px)
+        slot = (view.scan.key, view.detector, wanted.mode, wanted.index, wanted.source, wanted.max_px, wanted.mask)
         keep = _KNOWN_FRAME_S if wanted.mode == "frame" and wanted.source == "frame" else NEWEST_S
         made, task = self._pictures.get(slot, (0.0, None))
         if task is None or (task.done() and (time.monotonic() - made > keep or task.exception() is not None)):
@@ -154,7 +158,19 @@ class Hub:
         return await self._in_thread(lambda: encode(watched.region(wanted), "region"))
 
     def _in_thread(self, call: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        return asyncio.get_running_loop().run_in_executor(self._pool, call, *arguments)
+        return asyncio.get_running_loop().run_in_executor(self._pool, self._answer, call, *arguments)
+
+    def _answer(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call gives; whatever goes wrong in reading a scan is said to those who asked, and logged once."""
+        try:
+            return call(*arguments)
+        except Lima2Error:
+            raise
+        except Exception as error:
+            if self._logged != (logged := str(error)):
+                self._logged = logged
+                _log.warning("a scan cannot be read", exc_info=True)
+            raise NotAvailableError(f"the scan cannot be read now: {error}") from error
 
     async def run(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Run something that blocks."""
@@ -181,6 +197,8 @@ def scan_message(scan: ScanSummary) -> dict[str, Any]:
         "end": scan.end,
         "npoints": scan.npoints,
         "filename": scan.filename,
+        "frames": scan.frames,
+        "hits": scan.hits,
         "detectors": list(scan.detectors),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,13 +23,20 @@ _COLUMNS = ("received", "lost", "processed", "invalid", "saved")
 #: A receiver that did not answer is asked again after this time.
 _AGAIN_S = 5.0
 _WAIT_S = 0.5
+#: Rates are means over this time.
+_PACE_S = 2.0
 
 
 class LiveCounts:
-    """One short question to each receiver; not thread-safe. As context manager, or `close`."""
+    """One short question to each receiver; not thread-safe. As context manager, or `close`.
 
-    def __init__(self, places: FramePlaces) -> None:
+    ``fifo_places``: for so many frames to wait, each of the receivers has room; 0: not known.
+    """
+
+    def __init__(self, places: FramePlaces, fifo_places: int = 0) -> None:
         self._places = places
+        self._fifo_places = fifo_places
+        self._pace: dict[int, deque[tuple[float, int]]] = {}
         self._context: zmq.Context[Any] = zmq.Context()
         self._open: dict[int, ReceiverRows] = {}
         self._away: dict[int, float] = {}
@@ -60,12 +68,22 @@ class LiveCounts:
         alarms = []
         for rank, status in sorted(self._known.items()):
             name, counts = self._places.receivers[rank], status.counts
-            rows.append([name, *(int(getattr(counts, column)) for column in _COLUMNS), status.state])
+            told = [int(getattr(counts, column)) for column in _COLUMNS]
+            rows.append([name, *told, round(self._rate(rank)), self._fill(counts.waiting), status.state])
             if rank in self._away:
                 alarms.append(Alarm("bad", f"receiver {name} does not answer"))
             if status.state == "failed":
                 alarms.append(Alarm("bad", f"receiver {name} has failed"))
-        return Counts(("receiver", *_COLUMNS, "state"), rows), tuple(alarms)
+        return Counts(("receiver", *_COLUMNS, "frames/s", "buffer", "state"), rows), tuple(alarms)
+
+    def _fill(self, waiting: int) -> str:
+        """How full the buffer of frames that wait is."""
+        return f"{round(100 * waiting / self._fifo_places)} %" if self._fifo_places else str(waiting)
+
+    def _rate(self, rank: int) -> float:
+        """Frames received in a second, over the last two."""
+        (first, before), (last, now) = self._pace[rank][0], self._pace[rank][-1]
+        return (now - before) / (last - first) if last > first else 0.0
 
     def _ask(self, rank: int) -> None:
         try:
@@ -74,7 +92,11 @@ class LiveCounts:
                 address = ReceiverAddress(name=self._places.receivers[rank], endpoint=self._places.endpoints[rank])
                 receiver = self._open[rank] = ReceiverRows(address, self._context, _WAIT_S, _WAIT_S)
             receiver.ask_rows(self._places.uuid, {}, -1, 0)
-            self._known[rank] = receiver.rows().status
+            self._known[rank] = status = receiver.rows().status
+            pace = self._pace.setdefault(rank, deque())
+            pace.append((time.monotonic(), status.counts.received))
+            while pace[-1][0] - pace[0][0] > _PACE_S:
+                pace.popleft()
             self._away.pop(rank, None)
         except Lima2Error as error:
             _log.debug("no counts of %s: %s", self._places.receivers[rank], error)

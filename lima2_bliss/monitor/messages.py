@@ -31,6 +31,7 @@ class ShowImage(Parameters):
     index: int | None = Field(None, ge=0, lt=2**40, description="frame of mode frame")
     source: Literal["frame", "acc_corrected", "acc_peaks"] = "frame"
     max_px: int = Field(1024, ge=64, le=4096, description="longest side of the picture [px]; it is binned to that")
+    mask: bool = Field(True, description="pixels of the mask have no value")
 
     @model_validator(mode="after")
     def _index_of_a_frame(self) -> ShowImage:
@@ -48,6 +49,7 @@ class ShowRegion(Parameters):
     y1: int = Field(gt=0, le=65536)
     x1: int = Field(gt=0, le=65536)
     max_px: int = Field(1024, ge=64, le=4096)
+    mask: bool = True
 
     @model_validator(mode="after")
     def _not_empty(self) -> ShowRegion:

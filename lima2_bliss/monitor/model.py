@@ -21,7 +21,10 @@ Hit = tuple[int, int]
 
 @dataclass(frozen=True)
 class ScanSummary:
-    """One scan in Redis; ``npoints`` 0 when nobody knows before its end, times in seconds since 1970 or None."""
+    """One scan in Redis; ``npoints`` 0 when nobody knows before its end, times in seconds since 1970 or None.
+
+    ``frames`` and ``hits`` of its first detector, known after the end.
+    """
 
     key: str
     session: str
@@ -34,6 +37,8 @@ class ScanSummary:
     npoints: int
     filename: str
     detectors: tuple[str, ...]
+    frames: int | None = None
+    hits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,7 @@ class DetectorView:
     frames: int = 0
     newest_hit: int | None = None
     series: dict[str, Series] = field(default_factory=dict)
+    times: Series = field(default_factory=Series)
     background: Curve | None = None
     resolution: Bars | None = None
     hit_map: HitMap | None = None

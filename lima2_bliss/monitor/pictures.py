@@ -55,6 +55,13 @@ def binned(frame: np.ndarray, most_px: int) -> tuple[np.ndarray, int]:
     return means, binning
 
 
+def without(frame: np.ndarray, masked: np.ndarray) -> np.ndarray:
+    """float32 (h, w): ``frame`` with NaN where ``masked`` (h, w) is True."""
+    pixels = frame.astype(np.float32)
+    pixels[masked] = np.nan
+    return pixels
+
+
 def cut(frame: np.ndarray, y0: int, x0: int, y1: int, x1: int, most_px: int) -> tuple[np.ndarray, int, tuple[int, int]]:
     """A part of a frame, binned if need be: (pixels, binning, origin). What lies outside the frame is cut off."""
     y0, x0 = min(y0, frame.shape[0] - 1), min(x0, frame.shape[1] - 1)

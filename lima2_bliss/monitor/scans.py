@@ -13,6 +13,7 @@ from blissdata.redis_engine.scan import ScanState as RedisState
 from blissdata.redis_engine.store import DataStore
 
 from lima2_bliss.contract import NotAvailableError
+from lima2_bliss.monitor.describing import device_metadata
 from lima2_bliss.monitor.model import ScanState, ScanSummary
 
 _log = logging.getLogger(__name__)
@@ -20,10 +21,20 @@ _log = logging.getLogger(__name__)
 #: How often Redis is asked; after trouble, it gets this long to come back.
 LOOK_S = 0.25
 TROUBLE_S = 1.0
+#: Redis answers within this time, or is in trouble.
+ANSWER_S = 5.0
 #: Scans kept; older ones are in Redis but not in the list.
 MOST_SCANS = 200
 #: A detector has one of these streams.
 _DETECTOR_STREAMS = ("image", "preview", "nb_peaks", "frame_index")
+
+
+def _with_time_limits(url: str) -> str:
+    """A Redis that neither answers nor closes its connections is noticed, unless the address says otherwise."""
+    if "socket_timeout" in url:
+        return url
+    limits = f"socket_timeout={ANSWER_S:g}&socket_connect_timeout={ANSWER_S:g}"
+    return f"{url}{'&' if '?' in url else '?'}{limits}"
 
 
 def _time(text: Any) -> float | None:
@@ -45,6 +56,7 @@ def summary_of(scan: Any) -> ScanSummary:
     info: Mapping[str, Any] = scan.info
     ends = {tuple(name.rsplit(":", 1)) for name in scan.streams if ":" in name}
     detectors = {first.rpartition(":")[2] for first, last in ends if last in _DETECTOR_STREAMS}
+    noted = device_metadata(info, min(detectors)).get("acquisition", {}) if detectors else {}
     return ScanSummary(
         key=scan.key,
         session=str(scan.session),
@@ -57,6 +69,8 @@ def summary_of(scan: Any) -> ScanSummary:
         npoints=int(info.get("npoints") or 0),
         filename=str(info.get("filename") or ""),
         detectors=tuple(sorted(detectors)),
+        frames=noted.get("images_processed"),
+        hits=noted.get("hits"),
     )
 
 
@@ -114,18 +128,18 @@ class Scans:
             return self._changed.wait_for(lambda: self.revision > revision, timeout_s)
 
     def open(self, key: str) -> Any:
-        """A blissdata scan of its own for a reader; `NotAvailableError` when it is no longer in Redis."""
+        """A blissdata scan of its own for a reader; `NotAvailableError` when it is no longer in Redis.
+
+        Errors of Redis are left as they are: a reader tries again.
+        """
         self.find(key)
-        try:
-            return self._connected().load_scan(key)
-        except redis.RedisError as error:
-            raise NotAvailableError(f"scan {key} cannot be read: {error}") from error
+        return self._connected().load_scan(key)
 
     # --- its thread -----------------------------------------------------------------------------------------------
 
     def _connected(self) -> DataStore:
         if self._store is None:
-            self._store = DataStore(self._url)
+            self._store = DataStore(_with_time_limits(self._url))
         return self._store
 
     def _run(self) -> None:
@@ -133,7 +147,7 @@ class Scans:
         while not self._stop.wait(pause):
             try:
                 self._look()
-            except (redis.RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - also a Redis that has just begun, and knows no scans yet
                 self._troubled(f"Redis at {self._url} does not answer ({error}); it is tried again")
                 self._store = None
                 pause = TROUBLE_S

@@ -82,14 +82,16 @@ class Viewer:
             watched = await self._hub.look(self._follow)
             if watched is None:
                 await self._send_nothing()
-                return
-            await self._send_view(watched)
-            await self._send_charts(watched)
-            await self._send_picture(watched)
-            await self._send_region(watched)
-            self._trouble = ""
+            else:
+                await self._send_view(watched)
+                await self._send_charts(watched)
+                await self._send_picture(watched)
+                await self._send_region(watched)
         except Lima2Error as error:
-            await self._complain(str(error))
+            await self._complain(self._hub.scans.trouble or str(error))
+        else:
+            if self._trouble and not self._hub.scans.trouble:
+                self._trouble, self._told = "", None  # the page says again how the scan is
 
     async def _complain(self, text: str) -> None:
         """Tell of something that went wrong, once."""

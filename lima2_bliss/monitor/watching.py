@@ -15,7 +15,8 @@ from lima2_bliss.contract.records import SPOT
 from lima2_bliss.monitor.collector import Collector
 from lima2_bliss.monitor.messages import ShowImage, ShowRegion
 from lima2_bliss.monitor.model import DetectorView, ScanSummary
-from lima2_bliss.monitor.pictures import Picture, Where, binned, cut
+from lima2_bliss.monitor.pictures import Picture, Where, binned, cut, without
+from lima2_bliss.monitor.pixel_places import mask_of
 from lima2_bliss.publishing.common_streams import IMAGE, PREVIEW, TIMESTAMP
 from lima2_bliss.publishing.readers import DetectorData
 from lima2_bliss.publishing.smx_streams import NB_PEAKS
@@ -31,7 +32,10 @@ class WatchedDetector:
 
     def __init__(self, open_scan: Callable[[], Any], summary: ScanSummary, detector: str) -> None:
         self._collector = Collector(open_scan, summary, detector)
-        self._data = DetectorData(open_scan(), detector)
+        self._scan = open_scan()
+        self._data = DetectorData(self._scan, detector)
+        self._masked: np.ndarray | None = None
+        self._mask_known = False
         self._lock = threading.Lock()
         self._frames: OrderedDict[int, tuple[np.ndarray, Where]] = OrderedDict()
         self._collector.start()
@@ -59,12 +63,12 @@ class WatchedDetector:
                 return self._accumulated(wanted.source, wanted.max_px)
             if wanted.mode == "frame":
                 assert wanted.index is not None
-                return self._frame(wanted.index, wanted.max_px)
+                return self._frame(wanted.index, wanted.max_px, wanted.mask)
             index = self.view.newest_hit if wanted.mode == "hits" else self.view.frames - 1
             if index is None or index < 0:
                 return None
             try:
-                return self._frame(index, wanted.max_px)
+                return self._frame(index, wanted.max_px, wanted.mask)
             except NotYetAvailableError:
                 return None
             except NotAvailableError as error:
@@ -75,6 +79,9 @@ class WatchedDetector:
         """A part of a frame. `NotAvailableError` when it can be had neither from the receivers nor from files."""
         with self._lock:
             pixels, where = self._pixels(wanted.index)
+            masked = self._mask(pixels) if wanted.mask else None
+        if masked is not None:
+            pixels = without(pixels, masked)
         part, binning, origin = cut(pixels, wanted.y0, wanted.x0, wanted.y1, wanted.x1, wanted.max_px)
         return Picture(wanted.index, part, _shape(pixels), where, binning, origin)
 
@@ -88,9 +95,11 @@ class WatchedDetector:
         if index >= self.view.frames:
             raise NotYetAvailableError(f"frame {index} is not there; the scan has {self.view.frames} so far")
 
-    def _frame(self, index: int, max_px: int) -> Picture:
+    def _frame(self, index: int, max_px: int, mask: bool) -> Picture:
         self._check(index)
         pixels, where = self._pixels(index)
+        if mask and (masked := self._mask(pixels)) is not None:
+            pixels = without(pixels, masked)
         data, binning = binned(pixels, max_px)
         table = self._spots(index)
         spots = np.stack([table["y"], table["x"], table["intensity"]], axis=1)
@@ -112,6 +121,13 @@ class WatchedDetector:
         while len(self._frames) > 1 and sum(kept.nbytes for kept, _ in self._frames.values()) > CACHE_BYTES:
             self._frames.popitem(last=False)
         return self._frames[index]
+
+    def _mask(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Pixels that do not count; looked for once."""
+        if not self._mask_known:
+            self._masked = mask_of(self._scan.info, self.view.detector, _shape(pixels))
+            self._mask_known = True
+        return self._masked
 
     def _spots(self, index: int) -> np.ndarray:
         if NB_PEAKS not in self._data.names or "spots_x" not in self._data.names:

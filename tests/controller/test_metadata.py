@@ -88,7 +88,7 @@ det.mask = data_path + "/mask.npy"
 det.image.update({"binning": (2, 1), "flip": "left_right", "rotation": 90})
 det.processing.accumulation = 2
 det.roi_counters.set("box", (1, 2, 3, 4))
-robx.move(12.5)
+robx.move(12.5); roby.move(0)
 say(added=[failure(lambda: det.metadata.add(*words)) for words in (
     ("sample.temperature", 77.5, "K"), ("sample.name", "lysozyme"), ("roby", roby), ("nowhere", "$robz"), ("a/b", 1),
     ("counts", 1), ("distance", 150, "inch"), ("distance", 150, "mm"), ("thing", object()), ("list", [1, "a"]))])

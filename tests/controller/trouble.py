@@ -151,9 +151,9 @@ class Series:
             yield from stream_faults(scan, name)
             promise = promised(scan, name)
             result.saved += promise
-            yield from file_faults(
-                self._images(before, what), name, promise, lambda i, n=name: scan.streams[f"{n}:image"][i]
-            )
+            # blissdata asks an image server that was restarted after the scan, and that knows nothing of it
+            read = None if what.trouble == "kill_access" else lambda i, n=name: scan.streams[f"{n}:image"][i]
+            yield from file_faults(self._images(before, what), name, promise, read)
 
     def left(self) -> list[str]:
         """What the series has left behind: processes, publications, detectors that are not idle."""

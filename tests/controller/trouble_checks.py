@@ -86,7 +86,7 @@ def promised(scan: Any, det: str) -> int:
 
 
 def file_faults(images: Path | None, det: str, promise: int, read: Any) -> Iterator[str]:
-    """Frames that were promised and cannot be read, or are others than they claim; ``read(index)`` is blissdata."""
+    """Frames that were promised and cannot be read, or are others than they claim; ``read(index)`` is blissdata, or None."""
     if images is None or not images.is_dir():
         if promise:
             yield f"{promise} images were said to be saved, but there is no directory {images}"
@@ -107,7 +107,7 @@ def file_faults(images: Path | None, det: str, promise: int, read: Any) -> Itera
         there |= set(indices[right].tolist())
     if lacking := sorted(set(range(promise)) - there):
         yield f"{promise} images were said to be saved, but {lacking} are in no file of a receiver"
-    for index in sorted({0, promise // 2, promise - 1} if promise else set()):
+    for index in sorted({0, promise // 2, promise - 1} if promise and read is not None else set()):
         try:
             if int(read(index)[0, 0]) != index:
                 yield f"image {index} reads as {int(read(index)[0, 0])}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 
 from lima2_bliss.contract import AcqState, AcquisitionError, ParameterError, StateError
@@ -101,3 +104,33 @@ def test_own_commands_of_the_detector(control):
     with pytest.raises(AcquisitionError, match="bad failed: ZeroDivisionError"):
         control.command("bad")
     assert control.state is AcqState.IDLE
+
+
+def test_an_acquisition_that_nobody_watches_is_stopped(control, detector):
+    stopped = threading.Event()
+    control.subscribe_state(lambda state: state is AcqState.STOPPED and stopped.set())
+    control.check_acquisition('{"acq": {"nb_frames": 0, "watched_within": 0.3}}')
+    control.prepare("uuid")
+    control.start()
+    until = time.monotonic() + 0.6
+    while time.monotonic() < until:
+        control.looked()
+        assert not stopped.wait(0.02)
+    assert control.state is AcqState.RUNNING
+    assert stopped.wait(10)
+    assert detector.calls == ["prepare", "start", "stop"]
+
+
+def test_an_acquisition_that_has_ended_is_not_watched(control, detector):
+    control.check_acquisition('{"acq": {"nb_frames": 0, "watched_within": 0.05}}')
+    control.prepare("one")
+    control.start()
+    control.close()
+    control.check_acquisition("{}")
+    control.prepare("two")
+    control.start()
+    for thread in threading.enumerate():
+        if thread.name.endswith(":watchdog"):
+            thread.join(5)
+            assert not thread.is_alive()
+    assert control.state is AcqState.RUNNING

@@ -25,10 +25,21 @@ def typed(shell: Any, step: Typed) -> str:
     return shell.finish(begun).partition("\n")[2]
 
 
+AS_CONFIGURED = """
+simulator.reset_settings()
+simulator.roi_counters.clear()
+simulator.roi_profiles.clear()
+simulator.metadata.clear()
+for name in list(simulator.settings):
+    simulator.settings.remove(name)
+"""
+
+
 @pytest.mark.stack
-def test_a_scientist_types_the_session_of_the_tutorial(open_shell: Any, artifacts: Path) -> None:
+def test_a_scientist_types_the_session_of_the_tutorial(open_shell: Any, run_bliss: Any, artifacts: Path) -> None:
     steps = typed_lines(PAGE)
     assert len(steps) >= 50
+    run_bliss(AS_CONFIGURED)
     shell = open_shell("tutorial_session", None, session="demo", width=120)
     told, faults = [], []
     for step in steps:

@@ -48,9 +48,9 @@ def _pattern(expected: tuple[str, ...]) -> str:
         if line.strip() == "...":
             parts.append(r"(?:.*\n)*?")
         elif _counts(line):
-            # how far things are apart depends on the length of what stands for anything
-            words = [re.escape(part) for part in re.split(r"…", line.rstrip())]
-            parts.append(".*?".join(words).replace("\\ ", " ") + r"\n")
+            words = ".*?".join(re.escape(part) for part in line.rstrip().split("…"))
+            # how far columns are apart depends on what stands in them
+            parts.append(re.sub(r"(?:\\ ){2,}", " +", words) + r"\n")
     return "".join(parts)
 
 

@@ -42,6 +42,9 @@ class Acquisition(Parameters):
     trigger_mode: TriggerMode = Field("internal", description="what starts an exposure")
     nb_frames_per_trigger: int = Field(1, ge=1, description="frames taken at each trigger")
     acq_mode: Literal["normal"] = Field("normal", description="kept for LImA2 clients")
+    watched_within: float = Field(
+        0, ge=0, le=86_400, description="stop when no client has looked at control for so long [s]; 0 never"
+    )
 
 
 class Image(Parameters):

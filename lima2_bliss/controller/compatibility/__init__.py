@@ -4,6 +4,7 @@ Run with BLISS 2.1.2 (blissdata 1.1.4, blisswriter 1.0.0), and with 2.2.1, 2.3.0
 ``doc/explanation/bliss_versions.md`` says. What of it concerns blissdata alone is in `publishing.blissdata_access`.
 """
 
+from lima2_bliss.controller.compatibility.axis_speed import at_speed
 from lima2_bliss.controller.compatibility.chain import (
     add_device_below,
     hardware_position,
@@ -23,6 +24,7 @@ from lima2_bliss.controller.compatibility.writer import NexusDetectorCounter, Sc
 __all__ = [
     # the scan engine
     "add_device_below",
+    "at_speed",
     "hardware_position",
     "scan_greenlet",
     "scan_of_apply_parameters",

@@ -1,50 +1,31 @@
 // The page: what the user chooses goes to the server, what the server says goes to image, charts and tables.
 
-import { names as maps } from "./colours.js";
 import { Charts } from "./charts.js";
+import { connect, options, reflect } from "./controls.js";
+import { copy, saveView } from "./export.js";
+import { Histogram } from "./histogram.js";
 import { Link } from "./link.js";
 import { Picture } from "./picture.js";
+import { DEFAULTS, fromHash, hashOf, toggled } from "./state.js";
+import { Stepper } from "./stepper.js";
 import * as tables from "./tables.js";
 
 const $ = (id) => document.getElementById(id);
-const DEFAULTS = {
-  session: "", scan: "running", detector: "", source: "frame", mode: "newest", index: null, scale: "auto", map: "grey",
-  low: null, high: null, spots: true, rings: false, theme: "", zoom: 0, y: 0, x: 0,
-};
 const chosen = { ...DEFAULTS, ...fromHash() };
 let view = null;
 let shown = null;
-
-// --- what the address keeps -----------------------------------------------------------------------------------------
-
-function fromHash() {
-  const values = {};
-  for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (!(name in DEFAULTS)) continue;
-    const kind = typeof DEFAULTS[name];
-    if (kind === "boolean") values[name] = text === "true";
-    else if (kind === "number" || DEFAULTS[name] === null) values[name] = text === "" ? null : Number(text);
-    else values[name] = text;
-  }
-  return values;
-}
-
-function toHash() {
-  const values = Object.entries(chosen).filter(([name, value]) => value !== DEFAULTS[name] && value !== null);
-  history.replaceState(null, "", `#${new URLSearchParams(values.map(([name, value]) => [name, String(value)]))}`);
-}
+let info = {};
 
 function choose(values) {
   Object.assign(chosen, values);
-  toHash();
+  history.replaceState(null, "", hashOf(chosen));
   controls();
 }
 
 // --- to the server --------------------------------------------------------------------------------------------------
 
 const link = new Link(
-  { scans, view: whole, series: (message) => charts.show(message), image, region: image, trouble,
-    info: (message) => tables.info($("info"), message.info) },
+  { scans, view: whole, series: (message) => charts.show(message), image, region: image, trouble, info: told },
   (open) => {
     if (open) {
       follow();
@@ -60,30 +41,36 @@ function follow() {
 function ask() {
   const density = Math.round(Math.max(canvas.clientWidth, canvas.clientHeight) * (window.devicePixelRatio || 1));
   const size = Math.min(2048, Math.max(256, density));
-  link.say({ image: { mode: chosen.mode, index: chosen.index, source: chosen.source, max_px: size } });
+  const { mode, index, source, mask } = chosen;
+  link.say({ image: { mode, index, source, mask, max_px: size } });
 }
 
 function show(mode, index = null) {
+  stepper.stop();
+  turnTo(mode, index);
+}
+
+function turnTo(mode, index = null) {
   choose({ mode, index });
   ask();
 }
 
 // --- from the server ------------------------------------------------------------------------------------------------
 
-function options(select, wanted, list) {
-  const made = JSON.stringify(list);
-  if (select.dataset.list !== made) {
-    select.replaceChildren(...list.map(([value, text]) => new Option(text, value)));
-    select.dataset.list = made;
-  }
-  select.value = wanted;
-}
-
 function scans(message) {
   options($("session"), chosen.session, [["", "any"], ...message.sessions.map((name) => [name, name])]);
+  $("session").parentElement.hidden = message.sessions.length < 2 && !chosen.session;
   const list = message.scans.map((scan) => [scan.key, `${scan.number} ${scan.title || scan.name} (${scan.session})`]);
   if (chosen.scan !== "running" && !list.some(([key]) => key === chosen.scan)) list.push([chosen.scan, chosen.scan]);
   options($("scan"), chosen.scan, [["running", "the running one"], ...list]);
+  scans.known = message.scans;
+  tables.scans($("scans"), scans.known, view?.scan?.key, openScan);
+}
+
+function openScan(key) {
+  choose({ scan: key, mode: "newest", index: null });
+  follow();
+  ask();
 }
 
 function whole(message) {
@@ -93,6 +80,7 @@ function whole(message) {
     shown = null;
     picture.clear();
     charts.refile();
+    tables.scans($("scans"), scans.known ?? [], message.scan?.key, openScan);
   }
   const { scan, state, detector } = message;
   if (!scan) {
@@ -103,6 +91,8 @@ function whole(message) {
   document.title = `${scan.number} ${scan.name} - lima2 monitor`;
   const of = scan.npoints ? ` of ${scan.npoints}` : "";
   $("progress").textContent = `${scan.number} ${scan.title || scan.name}: ${message.frames}${of} frames`;
+  $("bar").hidden = !(scan.npoints && state === "running");
+  $("bar").value = Math.min(1, message.frames / (scan.npoints || 1));
   options($("detector"), detector ?? "", message.detectors.map((name) => [name, name]));
   $("alarms").replaceChildren(...message.alarms.map(({ level, text }) => {
     const line = document.createElement("div");
@@ -111,23 +101,37 @@ function whole(message) {
     return line;
   }));
   tables.receivers($("receivers"), message.counts);
-  tables.hits($("hits"), message.hits, shown?.index, (index) => show("frame", index));
-  tables.hits($("best"), message.best, shown?.index, (index) => show("frame", index));
+  lists();
   if (message.geometry !== undefined) picture.geometry = message.geometry;
   charts.keep(message.charts);
   document.body.dataset.frames = message.frames;
   document.body.dataset.scan = scan.key;
 }
 
+function lists() {
+  for (const name of ["hits", "best"]) tables.hits($(name), view?.[name] ?? [], shown?.index, (index) => show("frame", index));
+}
+
+function told(message) {
+  info = message.info;
+  tables.info($("info"), info, $("wanted").value);
+  picture.regions = info[view?.detector]?.rois ?? null;
+  picture.draw();
+}
+
 function image(header, pixels) {
+  // one that was on its way when another frame was asked for
+  if (chosen.mode === "frame" && chosen.source === "frame" && header.index !== chosen.index) return;
   if (header.type === "image") {
     shown = header;
     if (document.activeElement !== $("index")) $("index").value = header.index;
     const base = `api/frame/${encodeURIComponent(view?.scan?.key ?? "")}/${encodeURIComponent(view?.detector ?? "")}/${header.index}`;
-    $("picture-file").href = `${base}.png?map=${chosen.map}&scale=${chosen.scale}`;
+    $("picture-file").href = `${base}.png?map=${chosen.map}&scale=${picture.log ? "log" : "linear"}`;
     $("spots-file").href = `${base.replace("api/frame", "api/spots")}.csv`;
+    canvas.setAttribute("aria-label", `detector image: frame ${header.index}, ${(header.spots ?? []).length} spots`);
     document.body.dataset.shown = header.index;
     document.body.dataset.sent = header.sent ?? "";
+    lists();
   }
   picture.show(header, pixels);
 }
@@ -144,114 +148,88 @@ function badge(text, kind) {
 // --- image, charts, controls ----------------------------------------------------------------------------------------
 
 const canvas = $("picture");
-const picture = new Picture(canvas, $("under"), (box) => link.say({ region: { ...box, max_px: 2048 } }));
-const charts = new Charts($("charts"), (name) => {
-  const [key, detector] = [view?.scan?.key ?? "", view?.detector ?? ""];
-  return `api/csv/${encodeURIComponent(key)}/${encodeURIComponent(detector)}/${encodeURIComponent(name)}`;
+const picture = new Picture(canvas, $("under"), (box) => link.say({ region: { ...box, mask: chosen.mask, max_px: 2048 } }));
+const histogram = new Histogram($("histogram"), (low, high) => choose({ low, high }));
+picture.painted = (data, low, high, log) => histogram.show(data, low, high, log, chosen.map);
+const charts = new Charts($("charts"), $("chart-choice"), {
+  file: (name) => {
+    const [key, detector] = [view?.scan?.key ?? "", view?.detector ?? ""];
+    return `api/csv/${encodeURIComponent(key)}/${encodeURIComponent(detector)}/${encodeURIComponent(name)}`;
+  },
+  pick: (index) => show("frame", index),
+  toggle: (what, name) => choose({ [what]: toggled(chosen[what], name) }),
 });
-if (chosen.zoom > 0) {
-  picture.zoom = chosen.zoom;
-  picture.centre = [chosen.y, chosen.x];
-}
-canvas.addEventListener("moved", () => {
-  const [y, x] = picture.centre;
-  Object.assign(chosen, picture.zoom > 0 ? { zoom: picture.zoom, y, x } : { zoom: 0, y: 0, x: 0 });
-  toHash();
+const stepper = new Stepper({
+  now: () => shown?.index,
+  hits: () => view?.hits ?? [],
+  show: (index) => turnTo("frame", index),
+  changed: (playing) => {
+    $("play").textContent = playing ? "stop" : "play";
+    $("play").classList.toggle("on", playing);
+  },
 });
 
+function place() {
+  picture.zoom = chosen.zoom;
+  picture.centre = [chosen.y, chosen.x];
+  canvas.classList.toggle("zoomed", chosen.zoom > 0);
+}
+
+canvas.addEventListener("moved", () => {
+  const [y, x] = picture.centre.map((value) => Math.round(value * 10) / 10);
+  Object.assign(chosen, picture.zoom > 0 ? { zoom: Number(picture.zoom.toPrecision(4)), y, x } : { zoom: 0, y: 0, x: 0 });
+  history.replaceState(null, "", hashOf(chosen));
+});
+
+let drawn = "";
 function controls() {
   document.documentElement.dataset.theme = dark() ? "dark" : "light";
-  $("live").classList.toggle("on", chosen.mode === "newest");
-  $("hits-only").classList.toggle("on", chosen.mode === "hits");
-  $("freeze").classList.toggle("on", chosen.mode === "frame");
-  for (const name of ["source", "scale", "map"]) $(name).value = chosen[name];
-  $("show-spots").checked = chosen.spots;
-  $("show-rings").checked = chosen.rings;
-  $("low").value = chosen.low ?? "";
-  $("high").value = chosen.high ?? "";
-  const { scale, map, low, high, spots, rings } = chosen;
-  picture.set({ scale, map, low, high, spots, rings });
+  reflect(chosen);
+  const { scale, map, low, high, spots, rings, radii, rois, hide, big, time } = chosen;
+  picture.set({ scale, map, low, high, spots, rings, radii, rois });
+  const charted = JSON.stringify([hide, big, time]);
+  if (charted !== drawn) charts.set({ hide, big, time });
+  drawn = charted;
 }
 
 function dark() {
   return chosen.theme ? chosen.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 }
 
-function turnTheme() {
-  choose({ theme: dark() ? "light" : "dark" });
-  charts.again();
-}
+const named = () => `scan${view?.scan?.number ?? ""}_${view?.detector ?? ""}_${chosen.source}_${shown?.index ?? ""}`;
 
-function step(by, hits) {
-  const now = shown?.index ?? 0;
-  if (!hits) return show("frame", Math.max(0, now + by));
-  const known = (view?.hits ?? []).map(([index]) => index).sort((a, b) => a - b);
-  const next = by > 0 ? known.find((index) => index > now) : known.reverse().find((index) => index < now);
-  if (next !== undefined) show("frame", next);
-}
+connect({
+  choose, ask, follow, show,
+  scan: openScan,
+  freeze: () => shown && show("frame", shown.index),
+  best: () => view?.best?.length && show("frame", view.best[0][0]),
+  turnTheme: () => {
+    choose({ theme: dark() ? "light" : "dark" });
+    charts.again();
+  },
+  saveView: () => {
+    const { scan, detector } = view ?? {};
+    const what = chosen.source === "frame" ? "frame" : `${chosen.source}, frame`;
+    saveView(picture, `${scan?.session} scan ${scan?.number} ${scan?.title || scan?.name}   ${detector}   ${what} ${shown?.index}`, `${named()}.png`);
+  },
+  link: () => {
+    // frozen, so that the link shows the same frame; of this scan, not of one that runs later
+    const values = { ...chosen, scan: view?.scan?.key ?? chosen.scan, detector: view?.detector ?? "" };
+    if (shown && chosen.source === "frame") Object.assign(values, { mode: "frame", index: shown.index });
+    const address = new URL(location.href);
+    address.hash = hashOf(values);
+    copy($("link"), address.href);
+  },
+}, picture, stepper);
 
-const following = (event) => Number.parseFloat(event.target.value);
-options($("map"), chosen.map, maps.map((name) => [name, name]));
-$("session").onchange = (event) => { choose({ session: event.target.value, scan: "running" }); follow(); };
-$("scan").onchange = (event) => {
-  choose({ scan: event.target.value, mode: "newest", index: null });
-  follow();
-  ask();
-};
-$("detector").onchange = (event) => { choose({ detector: event.target.value }); follow(); ask(); };
-$("source").onchange = (event) => { choose({ source: event.target.value }); ask(); };
-$("live").onclick = () => show("newest");
-$("hits-only").onclick = () => show("hits");
-$("freeze").onclick = () => shown && show("frame", shown.index);
-$("previous").onclick = () => step(-1, true);
-$("next").onclick = () => step(1, true);
-$("index").onchange = (event) => Number.isFinite(following(event)) && show("frame", Math.max(0, Math.round(following(event))));
-$("scale").onchange = (event) => choose({ scale: event.target.value });
-$("map").onchange = (event) => choose({ map: event.target.value });
-$("low").onchange = (event) => choose({ low: Number.isFinite(following(event)) ? following(event) : null });
-$("high").onchange = (event) => choose({ high: Number.isFinite(following(event)) ? following(event) : null });
-$("show-spots").onchange = (event) => choose({ spots: event.target.checked });
-$("show-rings").onchange = (event) => choose({ rings: event.target.checked });
-$("fit").onclick = () => picture.fit();
-$("theme").onclick = turnTheme;
-$("help").onclick = () => $("keys").showModal();
-$("link").onclick = async () => {
-  // frozen, so that the link shows the same frame; of this scan, not of one that runs later
-  const values = { ...chosen, scan: view?.scan?.key ?? chosen.scan, detector: view?.detector ?? "" };
-  if (shown && chosen.source === "frame") Object.assign(values, { mode: "frame", index: shown.index });
-  const parts = Object.entries(values).filter(([name, value]) => value !== DEFAULTS[name] && value !== null);
-  const address = new URL(location.href);
-  address.hash = new URLSearchParams(parts.map(([name, value]) => [name, String(value)])).toString();
-  $("link").dataset.address = address.href;
-  try {
-    await navigator.clipboard.writeText(address.href);
-    $("link").textContent = "copied";
-  } catch {
-    prompt("the link", address.href);
-  }
-  setTimeout(() => ($("link").textContent = "link"), 1500);
-};
-
-const turn = (select) => {
-  select.selectedIndex = (select.selectedIndex + 1) % select.options.length;
-  select.dispatchEvent(new Event("change"));
-};
-const KEYS = {
-  n: () => show("newest"), h: () => show("hits"), f: () => $("freeze").click(), l: () => turn($("scale")),
-  c: () => turn($("map")), s: () => choose({ spots: !chosen.spots }), r: () => choose({ rings: !chosen.rings }),
-  "+": () => picture.enlarge(1.5), "-": () => picture.enlarge(1 / 1.5), 0: () => picture.fit(), t: turnTheme,
-  "?": () => $("keys").showModal(),
-};
-addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select") || $("keys").open) return;
-  if (event.key === "ArrowLeft") step(-1, !event.shiftKey);
-  else if (event.key === "ArrowRight") step(1, !event.shiftKey);
-  else KEYS[event.key]?.();
-});
+$("wanted").oninput = ({ target }) => tables.info($("info"), info, target.value);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { controls(); charts.again(); });
 addEventListener("hashchange", () => {
   Object.assign(chosen, DEFAULTS, fromHash());
+  place();
   controls();
   follow();
   ask();
 });
+place();
 controls();

@@ -8,7 +8,8 @@ const ANCHORS = {
   blue: [[8, 12, 40], [20, 70, 160], [60, 160, 220], [190, 235, 250], [255, 255, 255]],
 };
 // what has no value: gaps, masked pixels
-export const GAP = 0xff4a3a2e;
+const GAP = 0xff4a3a2e;
+export const GAP_COLOUR = "#2e3a4a";
 
 export const names = Object.keys(ANCHORS);
 
@@ -30,18 +31,25 @@ export function table(name) {
   return made.get(name);
 }
 
-// Lowest and highest value to show: percentiles of a sample, so that a few hot pixels do not decide.
-export function range(data, log) {
-  const step = Math.max(1, Math.floor(data.length / 20000));
-  const sample = [];
-  for (let i = 0; i < data.length; i += step) {
-    if (Number.isFinite(data[i]) && (!log || data[i] > 0)) sample.push(data[i]);
-  }
-  if (!sample.length) return [0, 1];
-  sample.sort((a, b) => a - b);
-  const low = sample[Math.floor(sample.length * 0.01)];
-  const high = sample[Math.min(sample.length - 1, Math.floor(sample.length * 0.998))];
-  return high > low ? [low, high] : [low, low + 1];
+// At most so many values, evenly spread, in ascending order.
+export function sample(data, most = 20000) {
+  const step = Math.max(1, Math.floor(data.length / most));
+  const values = [];
+  for (let i = 0; i < data.length; i += step) if (Number.isFinite(data[i])) values.push(data[i]);
+  return Float64Array.from(values).sort();
+}
+
+// Lowest and highest value to show: percentiles of a sample, so that a few hot pixels do not decide. `wide`: better
+// shown on a logarithmic scale.
+export function range(data) {
+  const values = sample(data);
+  const n = values.length;
+  if (!n) return { low: 0, lowAbove0: 1, high: 1, wide: false };
+  const part = (share) => values[Math.min(n - 1, Math.floor(n * share))];
+  const [low, high] = [part(0.01), part(0.998)];
+  const above0 = values.findIndex((value) => value > 0);
+  const lowAbove0 = above0 < 0 ? 1 : values[Math.min(n - 1, above0 + Math.floor((n - above0) * 0.01))];
+  return { low, lowAbove0, high, wide: low >= 0 && part(0.9995) > 30 * Math.max(part(0.5), 0.5) };
 }
 
 // Pixels as colours: `data` on [low, high], linear or logarithmic, into an RGBA word per pixel.

@@ -1,32 +1,9 @@
-// The detector image: colours, zoom and pan, spots, resolution rings, the value under the cursor.
+// The detector image: colours, zoom and pan, what lies over it, the value under the cursor.
 
-import { paint, range } from "./colours.js";
-
-const RINGS_NM = [5, 2, 1, 0.7, 0.5, 0.4, 0.3, 0.25, 0.2, 0.15];
-
-// Where pixel (y, x) of a picture lies: pictures are binned by `binning` and begin at `origin` of the full frame.
-class Tile {
-  constructor(header, data) {
-    this.header = header;
-    this.data = data;
-    this.canvas = new OffscreenCanvas(header.shape[1], header.shape[0]);
-  }
-
-  paint(low, high, log, map) {
-    const [height, width] = this.header.shape;
-    const image = new ImageData(width, height);
-    paint(this.data, new Uint32Array(image.data.buffer), low, high, log, map);
-    this.canvas.getContext("2d").putImageData(image, 0, 0);
-  }
-
-  value(y, x) {
-    const { binning, origin, shape } = this.header;
-    const row = Math.floor((y - origin[0]) / binning);
-    const column = Math.floor((x - origin[1]) / binning);
-    if (row < 0 || column < 0 || row >= shape[0] || column >= shape[1]) return undefined;
-    return this.data[row * shape[1] + column];
-  }
-}
+import { GAP_COLOUR, range } from "./colours.js";
+import { follow } from "./gestures.js";
+import { drawRings, drawRois, drawSpots, resolutionAt, ringsOf, spotAt } from "./overlay.js";
+import { Tile } from "./tile.js";
 
 export class Picture {
   // `wanted(region)` is called when the visible part deserves more pixels than the picture has.
@@ -37,17 +14,14 @@ export class Picture {
     this.tile = null;
     this.region = null;
     this.geometry = null;
-    this.settings = { scale: "auto", map: "grey", low: null, high: null, spots: true, rings: false };
+    this.regions = null; // ROIs of the scan
+    this.settings = { scale: "auto", map: "grey", low: null, high: null, spots: true, rings: false, radii: "", rois: false };
     this.zoom = 0; // 0: the whole frame; else screen pixels per detector pixel
     this.centre = [0, 0];
     this.cursor = null;
-    this.drawn = false;
-    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    canvas.addEventListener("pointerdown", (event) => this.grab(event));
-    canvas.addEventListener("pointermove", (event) => this.move(event));
-    canvas.addEventListener("pointerup", () => (this.held = null));
-    canvas.addEventListener("pointerleave", () => { this.cursor = null; this.tell(); });
-    canvas.addEventListener("dblclick", () => this.fit());
+    this.wide = null; // scale "auto": log or not, decided once for a scan
+    this.painted = () => {}; // called with (data, low, high, log) after each change
+    follow(canvas, this);
     new ResizeObserver(() => this.draw()).observe(canvas);
   }
 
@@ -58,7 +32,8 @@ export class Picture {
       this.region = tile;
     } else {
       const shape = this.tile?.header.full_shape;
-      if (!shape || shape[0] !== header.full_shape[0] || shape[1] !== header.full_shape[1]) this.zoom = 0;
+      // a zoom that came with the link stays with the first picture
+      if (shape && (shape[0] !== header.full_shape[0] || shape[1] !== header.full_shape[1])) this.zoom = 0;
       this.tile = tile;
       this.region = null;
       this.ask();
@@ -67,7 +42,7 @@ export class Picture {
   }
 
   clear() {
-    this.tile = this.region = null;
+    this.tile = this.region = this.wide = null;
     this.draw();
   }
 
@@ -79,12 +54,15 @@ export class Picture {
   repaint() {
     if (this.tile) {
       const { scale, map, low, high } = this.settings;
-      const log = scale === "log";
-      const [auto_low, auto_high] = range(this.tile.data, log);
-      this.low = low ?? auto_low;
-      this.high = high ?? auto_high;
-      this.tile.paint(this.low, this.high, log, map);
-      this.region?.paint(this.low, this.high, log, map);
+      const found = range(this.tile.data);
+      this.wide ??= found.wide;
+      this.log = scale === "log" || (scale === "auto" && this.wide);
+      this.low = low ?? (this.log ? found.lowAbove0 : found.low);
+      this.high = high ?? found.high;
+      if (!(this.high > this.low)) this.high = this.low + 1;
+      this.tile.paint(this.low, this.high, this.log, map);
+      this.region?.paint(this.low, this.high, this.log, map);
+      this.painted(this.tile.data, this.low, this.high, this.log);
     }
     this.draw();
   }
@@ -95,21 +73,27 @@ export class Picture {
     return this.tile.header.full_shape;
   }
 
-  get factor() {
+  get whole() {
     const [height, width] = this.full;
-    const whole = Math.min(this.canvas.clientWidth / width, this.canvas.clientHeight / height);
-    return this.zoom > 0 ? this.zoom : whole;
+    return Math.min(this.canvas.clientWidth / width, this.canvas.clientHeight / height);
+  }
+
+  get factor() {
+    return this.zoom > 0 ? this.zoom : this.whole;
+  }
+
+  get middle() {
+    return this.zoom > 0 ? this.centre : [this.full[0] / 2, this.full[1] / 2];
   }
 
   // Detector pixel at a place of the canvas, and back.
   at(px, py) {
-    const [y, x] = this.zoom > 0 ? this.centre : [this.full[0] / 2, this.full[1] / 2];
-    const factor = this.factor;
-    return [y + (py - this.canvas.clientHeight / 2) / factor, x + (px - this.canvas.clientWidth / 2) / factor];
+    const [y, x] = this.middle;
+    return [y + (py - this.canvas.clientHeight / 2) / this.factor, x + (px - this.canvas.clientWidth / 2) / this.factor];
   }
 
   place(y, x) {
-    const [cy, cx] = this.zoom > 0 ? this.centre : [this.full[0] / 2, this.full[1] / 2];
+    const [cy, cx] = this.middle;
     const factor = this.factor;
     return [this.canvas.clientWidth / 2 + (x - cx) * factor, this.canvas.clientHeight / 2 + (y - cy) * factor];
   }
@@ -118,99 +102,97 @@ export class Picture {
 
   draw() {
     const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
-    const pen = this.canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    if (!this.tile) return;
-    pen.imageSmoothingEnabled = false;
-    for (const tile of [this.tile, this.region]) {
-      if (!tile) continue;
-      const { origin, shape, binning } = tile.header;
-      const [x0, y0] = this.place(origin[0], origin[1]);
-      pen.drawImage(tile.canvas, x0, y0, shape[1] * binning * this.factor, shape[0] * binning * this.factor);
+    this.canvas.width = Math.round(this.canvas.clientWidth * ratio);
+    this.canvas.height = Math.round(this.canvas.clientHeight * ratio);
+    if (this.tile) {
+      const pen = this.canvas.getContext("2d");
+      pen.scale(ratio, ratio);
+      this.drawOn(pen);
+      const { header } = this.tile;
+      this.canvas.dataset.index = header.index;
+      this.canvas.dataset.spots = (header.spots ?? []).length;
+      this.canvas.dataset.region = this.region ? this.region.header.shape.join("x") : "";
     }
-    if (this.settings.rings) this.rings(pen);
-    if (this.settings.spots) this.spots(pen);
-    this.canvas.dataset.index = this.tile.header.index;
-    this.canvas.dataset.spots = (this.tile.header.spots ?? []).length;
-    this.canvas.dataset.region = this.region ? this.region.header.shape.join("x") : "";
     this.tell();
   }
 
-  spots(pen) {
-    pen.strokeStyle = "#ff3b30";
-    pen.lineWidth = 1.5;
-    for (const [y, x] of this.tile.header.spots ?? []) {
-      const [px, py] = this.place(y + 0.5, x + 0.5);
-      pen.beginPath();
-      pen.arc(px, py, Math.max(5, 4 * this.factor), 0, 2 * Math.PI);
-      pen.stroke();
+  drawOn(pen) {
+    pen.imageSmoothingEnabled = false;
+    const place = (y, x) => this.place(y, x);
+    const [left, top] = place(0, 0);
+    const [right, bottom] = place(...this.full);
+    pen.fillStyle = GAP_COLOUR; // what the picture does not reach
+    pen.fillRect(left, top, right - left, bottom - top);
+    for (const tile of [this.tile, this.region]) {
+      if (!tile) continue;
+      const { origin, shape, binning } = tile.header;
+      const [x, y] = place(origin[0], origin[1]);
+      pen.drawImage(tile.canvas, x, y, shape[1] * binning * this.factor, shape[0] * binning * this.factor);
     }
+    const font = `${this.canvas.clientWidth > 1600 ? 20 : 13}px system-ui, sans-serif`;
+    const { rois, rings, spots, radii } = this.settings;
+    if (rois) drawRois(pen, this.regions, place, this.factor, font);
+    if (rings && this.geometry) drawRings(pen, this.geometry, ringsOf(radii), place, this.factor, font);
+    if (spots) drawSpots(pen, this.tile.header.spots ?? [], place, this.factor, this.near);
   }
 
-  rings(pen) {
-    const where = this.geometry;
-    if (!where) return;
-    pen.strokeStyle = pen.fillStyle = "#42d4f4";
-    pen.lineWidth = 1;
-    pen.font = "12px system-ui";
-    for (const d of RINGS_NM) {
-      const sine = where.wavelength_nm / (2 * d);
-      if (sine >= Math.SQRT1_2) continue;
-      const radius = (where.distance_m * Math.tan(2 * Math.asin(sine))) / where.pixel_m;
-      const [px, py] = this.place(where.beam_y + 0.5, where.beam_x + 0.5);
-      pen.beginPath();
-      pen.arc(px, py, radius * this.factor, 0, 2 * Math.PI);
-      pen.stroke();
-      pen.fillText(`${(d * 10).toPrecision(2)} \u00c5`, px + 3, py - radius * this.factor - 3);
-    }
+  // --- under the image ------------------------------------------------------------------------------------------
+
+  point(place) {
+    this.cursor = place;
+    const near = place && this.tile && this.settings.spots
+      ? spotAt(this.tile.header.spots ?? [], (y, x) => this.place(y, x), ...place) : null;
+    if (near !== this.near) {
+      this.near = near;
+      this.draw();
+    } else this.tell();
   }
 
   tell() {
-    let text = "\u00a0";
+    const parts = [];
     if (this.tile) {
-      const { index, where, binning, full_shape: [height, width] } = this.tile.header;
-      text = `frame ${index}   ${width} x ${height} px, from ${where}   shown ${fixed(this.low)} to ${fixed(this.high)}`;
-      if (this.cursor) {
-        const [y, x] = this.at(...this.cursor);
-        const fine = this.region?.value(y, x);
-        const value = fine ?? this.tile.value(y, x);
-        if (value !== undefined) {
-          const mean = fine === undefined && binning > 1 ? ` (mean of ${binning} x ${binning})` : "";
-          text += `   x ${Math.floor(x)} y ${Math.floor(y)}: ${value !== value ? "no value" : fixed(value)}${mean}`;
-          text += this.resolution(y, x);
-        }
-      }
+      const { index, where, full_shape: [height, width], spots } = this.tile.header;
+      parts.push(`frame ${index}`, `${width} x ${height} px, from ${where}`, `${(spots ?? []).length} spots`);
+      if (this.cursor) parts.push(...this.under_cursor());
     }
-    this.under.textContent = text;
+    this.under.textContent = parts.join("   ") || "\u00a0";
+  }
+
+  under_cursor() {
+    if (this.near) {
+      const [y, x, intensity] = this.near;
+      return [`spot at x ${x.toFixed(1)} y ${y.toFixed(1)}`, `intensity ${fixed(intensity)}`, this.resolution(y, x)];
+    }
+    const [y, x] = this.at(...this.cursor);
+    const fine = this.region?.value(y, x);
+    const value = fine ?? this.tile.value(y, x);
+    if (value === undefined) return [];
+    const { binning } = this.tile.header;
+    const mean = fine === undefined && binning > 1 ? ` (mean of ${binning} x ${binning})` : "";
+    const told = value !== value ? "no value" : fixed(value);
+    return [`x ${Math.floor(x)} y ${Math.floor(y)}: ${told}${mean}`, this.resolution(y - 0.5, x - 0.5)];
   }
 
   resolution(y, x) {
-    const where = this.geometry;
-    if (!where) return "";
-    const radius = Math.hypot(y - where.beam_y, x - where.beam_x) * where.pixel_m;
-    const sine = Math.sin(Math.atan(radius / where.distance_m) / 2);
-    return sine > 0 ? `   ${((10 * where.wavelength_nm) / (2 * sine)).toPrecision(3)} \u00c5` : "";
+    const d = resolutionAt(this.geometry, y, x);
+    return d === undefined ? "" : `${d.toPrecision(3)} \u00c5`;
   }
 
   // --- zoom and pan ---------------------------------------------------------------------------------------------
 
-  wheel(event) {
-    event.preventDefault();
-    this.enlarge(Math.exp(-event.deltaY * 0.0015), event.offsetX, event.offsetY);
-  }
-
   enlarge(by, px = this.canvas.clientWidth / 2, py = this.canvas.clientHeight / 2) {
     if (!this.tile) return;
     const [y, x] = this.at(px, py);
-    const [height, width] = this.full;
-    const whole = Math.min(this.canvas.clientWidth / width, this.canvas.clientHeight / height);
     const factor = Math.min(64, this.factor * by);
-    if (factor <= whole) return this.fit();
+    if (factor <= this.whole) return this.fit();
     this.zoom = factor;
     this.centre = [y - (py - this.canvas.clientHeight / 2) / factor, x - (px - this.canvas.clientWidth / 2) / factor];
+    this.moved();
+  }
+
+  pan(dx, dy) {
+    if (!this.tile || this.zoom <= 0) return;
+    this.centre = [this.centre[0] - dy / this.factor, this.centre[1] - dx / this.factor];
     this.moved();
   }
 
@@ -220,22 +202,8 @@ export class Picture {
     this.moved();
   }
 
-  grab(event) {
-    this.canvas.setPointerCapture(event.pointerId);
-    if (!this.tile) return;
-    this.held = { at: [event.offsetX, event.offsetY], centre: this.zoom > 0 ? [...this.centre] : null };
-  }
-
-  move(event) {
-    this.cursor = [event.offsetX, event.offsetY];
-    if (this.held?.centre) {
-      const { at, centre } = this.held;
-      this.centre = [centre[0] - (event.offsetY - at[1]) / this.factor, centre[1] - (event.offsetX - at[0]) / this.factor];
-      this.moved();
-    } else this.tell();
-  }
-
   moved() {
+    this.canvas.classList.toggle("zoomed", this.zoom > 0);
     this.draw();
     this.ask();
     this.canvas.dispatchEvent(new Event("moved"));
@@ -260,7 +228,7 @@ export class Picture {
   }
 }
 
-function fixed(value) {
+export function fixed(value) {
   if (value === undefined || value === null) return "";
-  return Number.isInteger(value) ? String(value) : Number(value).toPrecision(5);
+  return Number.isInteger(value) ? String(value) : String(Number(Number(value).toPrecision(5)));
 }

@@ -17,6 +17,7 @@ from lima2_receivers.engine.command_turn import CommandTurn
 from lima2_receivers.engine.named_error import named_error
 from lima2_receivers.engine.plugin import ControlContext, DetectorPlugin
 from lima2_receivers.engine.state_machine import CONTROL_TABLE, StateMachine
+from lima2_receivers.engine.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class ControlEngine:
         self._machine = StateMachine(CONTROL_TABLE, f"control {name}")
         self._turn = CommandTurn(f"control {name}", self._machine, command_timeout_s)
         self._parameters: AcquisitionParameters | None = None
+        self._watchdog: Watchdog | None = None
         self._detector = plugin.make_control(replace(context, fail=self.fail))
 
     # --- state --------------------------------------------------------------------------------------------------
@@ -120,6 +122,7 @@ class ControlEngine:
         with self._turn.of("Start"):
             self._machine.fire("Start")
             self._attempt("start", self._detector.start)
+            self._watch()
 
     def trigger(self) -> None:
         """Software trigger; a trigger that comes too early is a `StateError` and changes nothing."""
@@ -136,6 +139,7 @@ class ControlEngine:
         with self._turn.of("Stop"):
             if self.state in (AcqState.RUNNING, AcqState.PREPARED):
                 self._attempt("stop", self._detector.stop)
+            self._unwatch()
             self._machine.fire("Stop")
 
     def close(self) -> None:
@@ -143,14 +147,21 @@ class ControlEngine:
         with self._turn.of("Close"):
             if self.state is AcqState.RUNNING and not self._detector.finished:
                 self._attempt("stop", self._detector.stop)
+            self._unwatch()
             self._machine.fire("Close")
 
     def reset(self) -> None:
         """Back to IDLE from anything."""
         with self._turn.of("Reset"):
+            self._unwatch()
             self._attempt("reset", self._detector.reset)
             self.last_error = None
             self._machine.fire("Reset")
+
+    def looked(self) -> None:
+        """A client has looked how the acquisition is."""
+        if (watchdog := self._watchdog) is not None:
+            watchdog.pat()
 
     def command_names(self) -> list[str]:
         """Names of the detector's own commands."""
@@ -181,6 +192,7 @@ class ControlEngine:
             if self.state is AcqState.TERMINATE:
                 return
             running = self.state is AcqState.RUNNING
+            self._unwatch()
             self._machine.fire("terminate")
             try:
                 if running:
@@ -189,6 +201,22 @@ class ControlEngine:
                 self._detector.close()
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        self._unwatch()
+        within_s = 0.0 if self._parameters is None else self._parameters.acq.watched_within
+        if within_s > 0:
+            self._watchdog = Watchdog(within_s, self._unwatched, self.name)
+
+    def _unwatch(self) -> None:
+        watchdog, self._watchdog = self._watchdog, None
+        if watchdog is not None:
+            watchdog.end()
+
+    def _unwatched(self) -> None:
+        if self.state is AcqState.RUNNING:
+            logger.warning("control %s: nobody watches acquisition %s any more; it is stopped", self.name, self.uuid)
+            self.stop()
 
     def _attempt(self, what: str, call: Callable[[], None]) -> None:
         try:

@@ -61,6 +61,9 @@ class AcquisitionDevice(Device):
         error = self.engine.last_error
         return f"{self.engine.state.name}" + ("" if error is None else f": {error}")
 
+    def looked(self) -> None:
+        """A client looks how the acquisition is."""
+
     @attribute(dtype=AcqState, doc="state, held long enough for clients that poll; `State` is that of this moment")
     @speaks_tango
     def acq_state(self) -> AcqState:
@@ -69,6 +72,7 @@ class AcquisitionDevice(Device):
     @attribute(dtype=str, doc="JSON of the error that led to FAULT, or `No error`")
     @speaks_tango
     def last_error(self) -> str:
+        self.looked()
         error = self.engine.last_error
         return NO_ERROR if error is None else error.to_json()
 

@@ -67,6 +67,10 @@ class ControlDevice(AcquisitionDevice):
         """What runs is stopped."""
         end(type(self))
 
+    def looked(self) -> None:
+        """An acquisition that must be watched goes on."""
+        self.engine.looked()
+
     @attribute(dtype=str, access=tango.AttrWriteType.READ_WRITE, doc="JSON acquisition parameters")
     @speaks_tango
     def acq_params(self) -> str:
