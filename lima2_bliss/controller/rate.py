@@ -50,10 +50,11 @@ class ImageRate:
         if start[1] == self._last[1] and len(self._kept) > 1:
             start = self._kept[-2]
         rate = _rate(start, self._last)
-        if rate is None or self._last[0] - start[0] < _STEP_S:
-            return None  # too soon to tell
-        overdue = now - self._last[0] > 2 / rate + _STEP_S
-        return _rate(start, (now, self._last[1])) if overdue else rate
+        if rate is None:
+            return None
+        if now - self._last[0] > 2 / rate + _STEP_S:
+            return _rate(start, (now, self._last[1]))  # overdue
+        return rate if self._last[0] - start[0] >= _STEP_S else None  # too soon to tell
 
 
 def _rate(start: tuple[float, int] | None, end: tuple[float, int] | None) -> float | None:

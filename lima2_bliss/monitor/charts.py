@@ -51,6 +51,13 @@ def _numbers(values: np.ndarray) -> list[Any]:
     return np.where(np.isfinite(values), values, None).tolist()  # type: ignore[call-overload]
 
 
+def chart_state(view: DetectorView, name: str) -> Any:
+    """Something that is another when the chart is; None when there is no such chart."""
+    special = {BACKGROUND: view.background, RESOLUTION: view.resolution, MAP: view.hit_map}
+    series = view.series.get(name)
+    return special.get(name) or (None if series is None else (id(series), len(series)))
+
+
 def chart_message(view: DetectorView, name: str) -> dict[str, Any]:
     """What a page needs to draw a chart. `NotAvailableError` names the charts that there are."""
     content = _content(view, name)

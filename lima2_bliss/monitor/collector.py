@@ -11,9 +11,11 @@ from typing import Any, Self
 
 import numpy as np
 import redis
+from blissdata.redis_engine.scan import ScanState
 
 from lima2_bliss.monitor.background_axis import BackgroundAxis
 from lima2_bliss.monitor.describing import (
+    axis_grids,
     bad_end,
     described,
     fifo_places,
@@ -39,6 +41,8 @@ _log = logging.getLogger(__name__)
 READ_S = 0.1
 LOOK_S = 0.3
 _AGAIN_S = 1.0
+#: Background levels read of a scan that is opened late.
+_PAST_LEVELS = 100
 
 
 class Collector:
@@ -83,7 +87,7 @@ class Collector:
         with _Reader(scan, self.view, self._detector) as reader:
             while not self._stop.is_set():
                 more = reader.read()
-                if not more and reader.ended():
+                if not more and reader.closed():
                     reader.look()
                     return
                 if not reader.behind:
@@ -104,15 +108,17 @@ class _Reader:
         view.series, view.times, view.hits, view.best, view.resolution = {}, Series(), (), (), None
         view.frames, view.newest_hit = 0, None
         self._fold = Fold(view, timestamped=TIMESTAMP in streams)
-        self._maps = HitMaps(hit_map_axes(scan.info, list(axes)) if IS_HIT in streams else ())
+        mapped = hit_map_axes(scan.info, list(axes)) if IS_HIT in streams else []
+        self._maps = HitMaps(mapped, axis_grids(scan.info, mapped))
         wanted = {name: streams[name] for name in Fold.wanted(set(streams))}
         followed = {**wanted, **{name: axes[name] for name in self._maps.axes}}
         self._followed = Followed(followed)
-        self._newest_background = -1
+        self._newest_background = (-1, False)
         self._streams = streams
         places = frame_places(dict(streams[IMAGE].info)) if IMAGE in streams else None
         self._counts = None if places is None or self.ended() else LiveCounts(places, fifo_places(scan.info, detector))
         self._looked = 0.0
+        self._level_known = False
         self._axis = BackgroundAxis(scan, detector, view.geometry)
 
     def __enter__(self) -> Self:
@@ -149,6 +155,10 @@ class _Reader:
         """Whether the scan is over."""
         return self._view.scan.state == "ended"
 
+    def closed(self) -> bool:
+        """Whether the scan is over, and has said all that it has to."""
+        return bool(self._scan.state >= ScanState.CLOSED)
+
     def look(self) -> None:
         """What is looked at now and then: the scan's state, the newest background, counts, alarms."""
         view = self._view
@@ -165,6 +175,7 @@ class _Reader:
         view, alarms = self._view, self._fold.alarms()
         if IMAGE in self._streams:
             view.frames = max(view.frames, _length(self._streams[IMAGE]))
+        self._fold.arrived(view.frames)
         if self._counts is not None and not self.ended():
             counts, more = self._counts.read()
             view.counts, alarms = counts or view.counts, (*alarms, *more)
@@ -172,10 +183,16 @@ class _Reader:
         view.alarms = (*bad_end(self._scan.info), *alarms)
 
     def _background(self) -> None:
-        avg, std = (self._newest(name) for name in (BACKGROUND_AVG, BACKGROUND_STD))
-        if avg is None:
+        std, avg = (self._newest(name) for name in (BACKGROUND_STD, BACKGROUND_AVG))  # the one that may be behind first
+        if std is not None and avg is not None and std[0] < avg[0]:
+            avg = self._newest(BACKGROUND_AVG, std[0]) or avg
+        if avg is None or self._newest_background == (avg[0], self.ended()):
             return
         index, mean = avg
+        self._newest_background = (index, self.ended())
+        if not self._level_known:
+            self._level_known = True
+            self._past_levels(index)
         band = None if std is None or std[0] != index else std[1]
         places, title = self._axis.places(len(mean), self.ended())
         lo, hi = (None, None) if band is None else (mean - band, mean + band)
@@ -183,12 +200,23 @@ class _Reader:
         if np.isfinite(mean).any():
             self._fold.level(index, float(np.nanmean(mean)))
 
-    def _newest(self, name: str) -> tuple[int, np.ndarray] | None:
-        """(index, point) of the newest point of a stream; None before the first."""
+    def _past_levels(self, end: int) -> None:
+        """Some of the background levels before frame ``end``, when the scan is opened late."""
+        stream = self._streams[BACKGROUND_AVG]
+        for index in np.unique(np.linspace(0, end, _PAST_LEVELS, endpoint=False).astype(int)) if end else ():
+            try:
+                mean = np.asarray(stream[int(index)], float)
+            except (IndexError, KeyError, OSError):  # trimmed
+                continue
+            if np.isfinite(mean).any():
+                self._fold.level(int(index), float(np.nanmean(mean)))
+
+    def _newest(self, name: str, last: int | None = None) -> tuple[int, np.ndarray] | None:
+        """(index, point) of the newest point of a stream, or of ``last``; None before the first."""
         stream = self._streams.get(name)
         if stream is None:
             return None
-        count = _length(stream)
+        count = _length(stream) if last is None else last + 1
         try:
             return (count - 1, np.asarray(stream[count - 1], float)) if count else None
         except IndexError:  # trimmed

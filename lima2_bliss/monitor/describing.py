@@ -97,6 +97,17 @@ def hit_map_axes(info: Mapping[str, Any], streams: Sequence[str]) -> list[str]:
     return [name for _, name in numbered] if len(numbered) == 2 else []
 
 
+def axis_grids(info: Mapping[str, Any], axes: Sequence[str]) -> dict[str, tuple[float, float, int]]:
+    """(first place, last place, how many) of the axes of which the scan says it; at most 512 places."""
+    grids = {}
+    for name in axes:
+        told = info.get("channels", {}).get(name, {})
+        start, stop, number = (told.get(key) for key in ("start", "stop", "axis_points"))
+        if start is not None and stop is not None and number and start != stop:
+            grids[name] = (float(start), float(stop), min(int(number), 512))
+    return grids
+
+
 def frames_per_point(info: Mapping[str, Any], detector: str) -> int:
     """Frames that the detector takes at each point of a step scan."""
     number = device_metadata(info, detector).get("frames_per_point", 1)

@@ -21,6 +21,8 @@ MOST_BEST = 50
 #: ROIs that get a chart.
 MOST_ROIS = 8
 _BINS = 60
+#: A frame rate is told over at least this time [s].
+_PACE_S = 0.25
 _ARRIVALS_S = 0.5
 _LOST = int(FrameFlags.LOST | FrameFlags.OVERRUN)
 _BAD = int(FrameFlags.INCOMPLETE | FrameFlags.FAILED)
@@ -46,6 +48,7 @@ class Fold:
         self._time: float | None = None
         self._timestamped = timestamped
         self._arrived: tuple[float, int] | None = None
+        self._piece: tuple[int, float] | None = None
         self._spots: dict[str, list[np.ndarray]] = {"spots_y": [], "spots_x": []}
         self._histogram = np.zeros(_BINS, np.int64)
 
@@ -76,8 +79,6 @@ class Fold:
         self._fold_spots()
         frames = [end for name, end in self._ends.items() if name not in self._spots]
         self._view.frames = max(self._view.frames, *frames, 0)
-        if not self._timestamped and self._view.scan.state == "running":
-            self._arrivals(self._view.frames)
         if rows:
             self._view.revision += 1
 
@@ -97,16 +98,29 @@ class Fold:
         good = times[np.isfinite(times)]
         if not len(good):
             return
-        if self._time is not None and good[-1] > self._time:
-            self._series("frame_rate").add(first, np.full(len(times), len(good) / (good[-1] - self._time)))
+        self._pace(first, np.fmax.accumulate(np.where(np.isfinite(times), times, good[0])))
         self._time = float(good[-1])
         self._view.times.add(first, times)
         if self._view.scan.state == "running":
             age = (self._clock() - self._time) * 1e3
             self._series("latency").add(first + len(times) - 1, np.array([age]))
 
-    def _arrivals(self, frames: int) -> None:
-        """Frame rate by when rows come; those of the first time may have been there for long."""
+    def _pace(self, first: int, times: np.ndarray) -> None:
+        """Frame rate over each piece of at least `_PACE_S`; times of several receivers are not quite in step."""
+        start, begin = self._piece if self._piece is not None else (first, float(times[0]))
+        while (place := int(np.searchsorted(times, begin + _PACE_S))) < len(times):
+            end, now = first + place, float(times[place])
+            self._series("frame_rate").add(start, np.full(end - start, (end - start) / (now - begin)))
+            start, begin = end, now
+        self._piece = (start, begin)
+
+    def arrived(self, frames: int) -> None:
+        """So many frames are there by now: frame rate, where frames have no times of their own.
+
+        Those of the first time may have been there for long.
+        """
+        if self._timestamped or self._view.scan.state != "running":
+            return
         now = self._clock()
         if self._arrived is None:
             self._arrived = now, frames

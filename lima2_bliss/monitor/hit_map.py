@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from lima2_bliss.monitor.model import HitMap
 
 #: Longest side of a map [cells].
 MOST_CELLS = 512
+#: First place, last place, how many.
+Grid = tuple[float, float, int]
 #: Points that are kept as they are, to find the steps of the scan; later ones are counted in cells at once.
 EXACT_POINTS = 16384
 #: Hits may come so much earlier than their positions, or the other way round; then the map ends.
@@ -22,11 +24,13 @@ class HitMaps:
     Row i of the positions belongs to frames ``i * n`` to ``(i + 1) * n``, n whole: several frames at a point count
     together. Without two axes there is no map. What is kept is bounded: points by `EXACT_POINTS`, cells by
     `MOST_CELLS` a side; a map that outgrows that gets cells of twice the size. Points without a position are left out.
+    ``grids``: places that are meant, of the axes where the scan says them; else they are found in the positions.
     """
 
-    def __init__(self, axes: Sequence[str]) -> None:
+    def __init__(self, axes: Sequence[str], grids: Mapping[str, Grid] | None = None) -> None:
         self.axes = tuple(axes) if len(axes) == 2 else ()
         self._waiting: dict[str, list[np.ndarray]] = {name: [] for name in (*self.axes, "")}
+        self._grids = dict(grids or {})
         self._points: list[np.ndarray] = []
         self._exact = 0
         self._cells: _Cells | None = None
@@ -55,7 +59,7 @@ class HitMaps:
             self._points.append(points)
             self._exact += len(points)
             points = np.concatenate(self._points)
-            cells = _Cells(*(_Places.of(points[:, axis]) for axis in (0, 1)))
+            cells = _Cells(*(self._places(name, points[:, axis]) for axis, name in enumerate(self.axes)))
             if self._exact > EXACT_POINTS:
                 self._cells, self._points = cells, []
         else:
@@ -65,6 +69,14 @@ class HitMaps:
         self._map = HitMap(fast, slow, cells.x.centres(), cells.y.centres(), cells.shares())
         return self._map
 
+    def _places(self, name: str, positions: np.ndarray) -> _Places:
+        if name not in self._grids:
+            return _Places.of(positions)
+        start, stop, number = self._grids[name]
+        number = min(number, MOST_CELLS)
+        low, high = min(start, stop), max(start, stop)
+        return _Places(low, (high - low) / max(number - 1, 1), number)
+
     def _together(self, frames_per_point: int) -> np.ndarray:
         """Points (n, 3) that are complete by now: two positions and the share of hits; they are taken out."""
         if not self.axes:
@@ -72,7 +84,7 @@ class HitMaps:
         fast, slow, hits = (np.concatenate(parts or [np.empty(0)]) for parts in self._waiting.values())
         number = min(len(fast), len(slow), len(hits) // frames_per_point)
         rest = (fast[number:], slow[number:], hits[number * frames_per_point :])
-        self._given_up = max(map(len, rest)) > MOST_WAITING
+        self._given_up = self._given_up or max(map(len, rest)) > MOST_WAITING
         kept = ([] if self._given_up else [part] for part in rest)
         self._waiting = dict(zip(self._waiting, kept, strict=True))
         shares = hits[: number * frames_per_point].reshape(number, frames_per_point).mean(axis=1)

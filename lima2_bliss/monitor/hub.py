@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lima2_bliss.contract import Lima2Error, NotAvailableError
-from lima2_bliss.monitor.charts import chart_names
+from lima2_bliss.monitor.charts import chart_message, chart_names, chart_state
 from lima2_bliss.monitor.messages import RUNNING, Follow, ShowImage, ShowRegion
 from lima2_bliss.monitor.model import DetectorView, ScanSummary
 from lima2_bliss.monitor.pictures import Picture, encode
@@ -26,9 +26,15 @@ _log = logging.getLogger(__name__)
 MOST_WATCHED = 8
 UNWATCHED_S = 60.0
 #: A picture of the newest frame is made at most so often, for all pages together.
-NEWEST_S = 0.1
+NEWEST_S = 0.05
 _KNOWN_FRAME_S = 5.0
+#: Messages of pictures kept, the one made last whatever its size.
 _MOST_PICTURES = 32
+PICTURE_BYTES = 64 << 20
+
+
+#: A picture and its message.
+_Made = tuple[Picture, bytes]
 
 
 class ScanSource(Protocol):
@@ -71,8 +77,10 @@ class Hub:
         self._watched: OrderedDict[tuple[str, str], Watched] = OrderedDict()
         self._used: dict[tuple[str, str], float] = {}
         self._opening: dict[tuple[str, str], asyncio.Future[Watched]] = {}
-        self._pictures: OrderedDict[Any, tuple[float, asyncio.Future[tuple[int, bytes] | None]]] = OrderedDict()
+        self._pictures: OrderedDict[Any, tuple[float, asyncio.Future[_Made | None]]] = OrderedDict()
         self._texts: dict[tuple[str, str], tuple[int, str]] = {}
+        self._charts: dict[tuple[str, str], dict[str, tuple[Any, str]]] = {}
+        self._tidying: asyncio.TimerHandle | None = None
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="monitor")
         self._logged = ""
         self.fetches = 0
@@ -107,6 +115,8 @@ class Hub:
         finally:
             self._opening.pop(slot, None)
         self._watched.setdefault(slot, watched)
+        if self._tidying is None:
+            self._tidying = asyncio.get_running_loop().call_later(UNWATCHED_S, self._tidy)
         while len(self._watched) > MOST_WATCHED:
             self._close(next(iter(self._watched)))
         return watched
@@ -115,11 +125,19 @@ class Hub:
         now = time.monotonic()
         for slot in [slot for slot in self._watched if now - self._used.get(slot, now) > UNWATCHED_S]:
             self._close(slot)
+        self._used = {slot: then for slot, then in self._used.items() if now - then <= UNWATCHED_S}
+
+    def _tidy(self) -> None:
+        """Readers end also when no page is left to ask for another one."""
+        self._drop_unused()
+        loop = asyncio.get_running_loop()
+        self._tidying = loop.call_later(UNWATCHED_S / 2, self._tidy) if self._watched else None
 
     def _close(self, slot: tuple[str, str]) -> None:
         watched = self._watched.pop(slot)
         self._used.pop(slot, None)
         self._texts.pop(slot, None)
+        self._charts.pop(slot, None)
         self._pool.submit(watched.close)
 
     def view_text(self, watched: Watched) -> tuple[int, str]:
@@ -131,6 +149,15 @@ class Hub:
             known = self._texts[slot] = (view.revision, json.dumps(view_message(view), allow_nan=False))
         return known
 
+    def chart_text(self, watched: Watched, name: str) -> tuple[Any, str]:
+        """(state, message) of a chart, made once for all pages; the state is another when the chart is."""
+        view = watched.view
+        known = self._charts.setdefault((view.scan.key, view.detector), {})
+        state = chart_state(view, name)
+        if name not in known or known[name][0] != state:
+            known[name] = (state, json.dumps(chart_message(view, name), allow_nan=False))
+        return known[name]
+
     # --- pictures -------------------------------------------------------------------------------------------------
 
     async def picture(self, watched: Watched, wanted: ShowImage) -> tuple[int, bytes] | None:
@@ -140,18 +167,29 @@ class Hub:
         keep = _KNOWN_FRAME_S if wanted.mode == "frame" and wanted.source == "frame" else NEWEST_S
         made, task = self._pictures.get(slot, (0.0, None))
         if task is None or (task.done() and (time.monotonic() - made > keep or task.exception() is not None)):
-            task = self._in_thread(self._encoded, watched, wanted)
+            before = _result(task)
+            task = self._in_thread(self._encoded, watched, wanted, before)
             self._pictures[slot] = (time.monotonic(), task)
             self._pictures.move_to_end(slot)
-            while len(self._pictures) > _MOST_PICTURES:
-                self._pictures.popitem(last=False)
-        return await asyncio.shield(task)
+        made_now = await asyncio.shield(task)
+        self._drop_pictures()
+        return None if made_now is None else (made_now[0].index, made_now[1])
 
-    def _encoded(self, watched: Watched, wanted: ShowImage) -> tuple[int, bytes] | None:
+    def _drop_pictures(self) -> None:
+        """The oldest go, while there are too many or too large ones."""
+        sizes = [len(made[1]) if (made := _result(task)) else 0 for _, task in self._pictures.values()]
+        while len(sizes) > _MOST_PICTURES or (len(sizes) > 1 and sum(sizes) > PICTURE_BYTES):
+            sizes.pop(0)
+            self._pictures.popitem(last=False)
+
+    def _encoded(self, watched: Watched, wanted: ShowImage, before: _Made | None) -> _Made | None:
+        """A picture and its message; those of before when the picture is still the same."""
         picture = watched.picture(wanted)
+        if picture is None or (before is not None and before[0] is picture):
+            return None if picture is None else before
         with self._count:
             self.fetches += 1
-        return None if picture is None else (picture.index, encode(picture))
+        return picture, encode(picture)
 
     async def region(self, watched: Watched, wanted: ShowRegion) -> bytes:
         """Message with a part of a frame."""
@@ -178,10 +216,19 @@ class Hub:
 
     def close(self) -> None:
         """End all readers; returns when they have ended."""
+        if self._tidying is not None:
+            self._tidying.cancel()
         for watched in self._watched.values():
             watched.close()
         self._watched.clear()
         self._pool.shutdown(cancel_futures=True)
+
+
+def _result(task: asyncio.Future[_Made | None] | None) -> _Made | None:
+    """What a task has made; None while it works, and when it could not."""
+    if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()
 
 
 def scan_message(scan: ScanSummary) -> dict[str, Any]:

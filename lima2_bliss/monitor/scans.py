@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Self
 
 import redis
+from blissdata.redis_engine.exceptions import NoScanAvailable
 from blissdata.redis_engine.scan import ScanState as RedisState
 from blissdata.redis_engine.store import DataStore
 
@@ -18,13 +20,18 @@ from lima2_bliss.monitor.model import ScanState, ScanSummary
 
 _log = logging.getLogger(__name__)
 
-#: How often Redis is asked; after trouble, it gets this long to come back.
+#: How often Redis is asked for the state of the newest scans while one runs; when none does, it tells of the next one.
 LOOK_S = 0.25
+IDLE_S = 0.5
+#: How often for all scans: some may have been deleted. After trouble, it gets this long to come back.
+SEARCH_S = 5.0
 TROUBLE_S = 1.0
 #: Redis answers within this time, or is in trouble.
 ANSWER_S = 5.0
 #: Scans kept; older ones are in Redis but not in the list.
 MOST_SCANS = 200
+#: So many of the newest are looked at more often than `SEARCH_S`; older ones that never ended are left overs.
+_RECENT = 8
 #: A detector has one of these streams.
 _DETECTOR_STREAMS = ("image", "preview", "nb_peaks", "frame_index")
 
@@ -88,6 +95,9 @@ class Scans:
         self._store: DataStore | None = None
         self._scans: dict[str, Any] = {}
         self._summaries: tuple[ScanSummary, ...] = ()
+        self._keys: list[str] = []
+        self._since = "0-0"
+        self._search_due = 0.0
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor-scans", daemon=True)
@@ -149,11 +159,11 @@ class Scans:
                 self._look()
             except Exception as error:  # noqa: BLE001 - also a Redis that has just begun, and knows no scans yet
                 self._troubled(f"Redis at {self._url} does not answer ({error}); it is tried again")
-                self._store = None
+                self._store, self._search_due = None, 0.0
                 pause = TROUBLE_S
             else:
                 self._troubled("")
-                pause = LOOK_S
+                pause = 0.0
 
     def _troubled(self, text: str) -> None:
         if text and not self.trouble:
@@ -161,24 +171,41 @@ class Scans:
         self.trouble = text
 
     def _look(self) -> None:
+        """Wait a moment for a new scan; then bring the list up to date."""
         store = self._connected()
-        wanted = {} if self._session is None else {"session": self._session}
-        _, keys = store.search_existing_scans(**wanted)
-        newest = sorted(keys, reverse=True)[:MOST_SCANS]  # keys begin with the time
+        search = self._new_scan(store) or time.monotonic() >= self._search_due
+        if search:
+            wanted = {} if self._session is None else {"session": self._session}
+            self._since, keys = store.search_existing_scans(**wanted)
+            self._keys = sorted(keys, reverse=True)[:MOST_SCANS]  # keys begin with the time
+            self._search_due = time.monotonic() + SEARCH_S
         known = {scan.key: scan for scan in self._summaries}
         fresh = []
-        for key in newest:
+        for place, key in enumerate(self._keys):
             summary = known.get(key)
-            if summary is None or summary.state != "ended":
+            if summary is None or (key in self._scans and (search or place < _RECENT)):
                 summary = self._read(store, key)
             if summary is not None:
                 fresh.append(summary)
-        self._scans = {key: scan for key, scan in self._scans.items() if key in newest}
+        # what a closed scan says is final
+        going = {key: scan for key, scan in self._scans.items() if scan.state < RedisState.CLOSED}
+        self._scans = {key: going[key] for key in self._keys if key in going}
         if tuple(fresh) != self._summaries:
             with self._changed:
                 self._summaries = tuple(fresh)
                 self.revision += 1
                 self._changed.notify_all()
+
+    def _new_scan(self, store: DataStore) -> bool:
+        """Whether there is a scan that the last search has not seen; waits for one, but not before the first search."""
+        if not self._search_due:
+            return False
+        running = any(scan.key in self._scans for scan in self._summaries[:_RECENT])
+        try:
+            store.get_next_scan(since=self._since, timeout=LOOK_S if running else IDLE_S)
+        except NoScanAvailable:
+            return False
+        return True
 
     def _read(self, store: DataStore, key: str) -> ScanSummary | None:
         """A scan as it is now; None when it goes while it is read."""

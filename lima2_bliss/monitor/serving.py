@@ -13,7 +13,8 @@ from lima2_bliss.monitor.hub import Hub
 from lima2_bliss.monitor.messages import MESSAGE_BYTES
 from lima2_bliss.monitor.server import make_app
 
-_STOP_S = 5
+#: Pages that are open get this long to hear that the monitor ends; they connect again.
+_STOP_S = 1
 
 
 class Serving:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lima2_bliss.contract import Lima2Error
 from lima2_bliss.contract.parameters.strict import parse
-from lima2_bliss.monitor.charts import BACKGROUND, MAP, RESOLUTION, chart_message, chart_names
+from lima2_bliss.monitor.charts import chart_names
 from lima2_bliss.monitor.hub import Hub, Watched, scan_message
 from lima2_bliss.monitor.messages import Follow, Request, ShowImage, ShowRegion
 
@@ -41,19 +41,24 @@ class Viewer:
         self._told: Any = None
         self._info: Any = None
         self._charts: dict[str, Any] = {}
-        self._charts_due = 0.0
+        self._charts_turn = -1
         self._picture: Any = None
         self._trouble = ""
 
     async def serve(self) -> None:
-        """Return when the connection ends; what ended it is raised."""
+        """Return when the connection ends; what ended it is raised.
+
+        Rounds of all pages begin at the same times, so that what is made for one is new to the others too. A page that
+        takes its messages slowly misses rounds.
+        """
+        loop = asyncio.get_running_loop()
         reading = asyncio.create_task(self._read())
         try:
             while not reading.done():
-                begun = asyncio.get_running_loop().time()
+                turn = int(loop.time() / ROUND_S)
                 await self._round()
-                rest = ROUND_S - (asyncio.get_running_loop().time() - begun)
-                await asyncio.wait([reading], timeout=max(rest, 0.001))
+                late = int(loop.time() / ROUND_S) > turn  # the next round is due already
+                await asyncio.wait([reading], timeout=0.001 if late else ROUND_S - loop.time() % ROUND_S)
             await reading
         finally:
             reading.cancel()
@@ -84,17 +89,17 @@ class Viewer:
                 await self._send_nothing()
             else:
                 await self._send_view(watched)
-                await self._send_charts(watched)
                 await self._send_picture(watched)
+                await self._send_charts(watched)
                 await self._send_region(watched)
         except Lima2Error as error:
             await self._complain(self._hub.scans.trouble or str(error))
         else:
-            if self._trouble and not self._hub.scans.trouble:
-                self._trouble, self._told = "", None  # the page says again how the scan is
+            if not self._hub.scans.trouble:
+                await self._complain("")  # the page says again how the scan is
 
     async def _complain(self, text: str) -> None:
-        """Tell of something that went wrong, once."""
+        """Tell of something that went wrong, once; without text: that nothing does any more."""
         if text != self._trouble:
             self._trouble = text
             await self._send({"type": "trouble", "text": text})
@@ -129,16 +134,15 @@ class Viewer:
             await self._send({"type": "info", "info": self._info})
 
     async def _send_charts(self, watched: Watched) -> None:
-        now, view = asyncio.get_running_loop().time(), watched.view
-        if now < self._charts_due:
+        turn = int(asyncio.get_running_loop().time() / CHARTS_S + 0.01)
+        if turn == self._charts_turn and self._charts:
             return
-        self._charts_due = now + CHARTS_S
-        special = {BACKGROUND: view.background, RESOLUTION: view.resolution, MAP: view.hit_map}
-        for name in chart_names(view):
-            state: Any = special.get(name) or len(view.series[name])
+        self._charts_turn = turn
+        for name in chart_names(watched.view):
+            state, text = self._hub.chart_text(watched, name)
             if self._charts.get(name) != state:
                 self._charts[name] = state
-                await self._send(chart_message(view, name))
+                await self._connection.send_text(text)
 
     async def _send_picture(self, watched: Watched) -> None:
         wanted = self._image

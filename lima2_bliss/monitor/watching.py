@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lima2_bliss.contract import Lima2Error, NotAvailableError, NotYetAvailableError
+from lima2_bliss.contract import DeviceTimeoutError, Lima2Error, NotAvailableError, NotYetAvailableError
 from lima2_bliss.contract.records import SPOT
 from lima2_bliss.monitor.collector import Collector
 from lima2_bliss.monitor.messages import ShowImage, ShowRegion
@@ -25,6 +27,10 @@ _log = logging.getLogger(__name__)
 
 #: Whole frames kept, for regions and for other sizes of a picture.
 CACHE_BYTES = 64 << 20
+#: Pictures kept, to tell that one is still the same.
+_MOST_MADE = 2
+#: Pages of other sizes get the same newest frame for so long.
+_NEWEST_S = 0.05
 
 
 class WatchedDetector:
@@ -38,6 +44,8 @@ class WatchedDetector:
         self._mask_known = False
         self._lock = threading.Lock()
         self._frames: OrderedDict[int, tuple[np.ndarray, Where]] = OrderedDict()
+        self._newest = (-math.inf, 0)
+        self._made: OrderedDict[tuple[str, int, bool], Picture] = OrderedDict()
         self._collector.start()
 
     @property
@@ -54,26 +62,59 @@ class WatchedDetector:
     # --- pictures -------------------------------------------------------------------------------------------------
 
     def picture(self, wanted: ShowImage) -> Picture | None:
-        """The frame that a page wants; None when there is none yet.
+        """The frame that a page wants, the same object as before when nothing is new; None when there is none yet.
 
         `NotAvailableError` when it can be had neither from the receivers nor from files.
         """
         with self._lock:
-            if wanted.source != "frame":
-                return self._accumulated(wanted.source, wanted.max_px)
-            if wanted.mode == "frame":
-                assert wanted.index is not None
-                return self._frame(wanted.index, wanted.max_px, wanted.mask)
-            index = self.view.newest_hit if wanted.mode == "hits" else self.view.frames - 1
+            index = self._index(wanted)
             if index is None or index < 0:
                 return None
-            try:
-                return self._frame(index, wanted.max_px, wanted.mask)
-            except NotYetAvailableError:
-                return None
-            except NotAvailableError as error:
-                _log.debug("frame %d: %s", index, error)
-                return self._preview(wanted.max_px)
+            slot = (wanted.source, wanted.max_px, wanted.mask)
+            made: Picture | None = self._made.pop(slot, None)
+            if made is None or made.index != index:
+                made = self._make(wanted, index)
+            if made is not None and made.index == index:
+                self._made[slot] = made
+                while len(self._made) > _MOST_MADE:
+                    self._made.popitem(last=False)
+            return made
+
+    def _index(self, wanted: ShowImage) -> int | None:
+        """The frame that a page wants, below 0 or None when there is none yet."""
+        if wanted.source != "frame":
+            if wanted.source not in self._data.names:
+                raise NotAvailableError(f"the scan has no {wanted.source}; it comes with pipeline smx")
+            return _length(self._data.stream(wanted.source)) - 1
+        if wanted.mode == "frame":
+            return wanted.index
+        if wanted.mode == "hits":
+            return self.view.newest_hit
+        if self.view.scan.state != "ended" and IMAGE in self._data.names:
+            asked, count = self._newest
+            if time.monotonic() - asked > _NEWEST_S:
+                # newer than what the view knows, which is read ten times a second
+                count = _length(self._data.stream(IMAGE))
+                self._newest = (time.monotonic(), count)
+            if count:
+                return count - 1
+        return self.view.frames - 1
+
+    def _make(self, wanted: ShowImage, index: int) -> Picture | None:
+        if wanted.source != "frame":
+            return self._accumulated(wanted.source, index, wanted.max_px)
+        if wanted.mode == "frame":
+            self._check(index)
+            return self._frame(index, wanted.max_px, wanted.mask)
+        try:
+            return self._frame(index, wanted.max_px, wanted.mask)
+        except NotYetAvailableError:
+            return None
+        except NotAvailableError as error:
+            _log.debug("frame %d: %s", index, error)
+            newest = self._preview(wanted.max_px)
+            wrong = wanted.mode == "hits" and newest is not None and newest.index not in dict(self.view.hits)
+            return None if wrong else newest
 
     def region(self, wanted: ShowRegion) -> Picture:
         """A part of a frame. `NotAvailableError` when it can be had neither from the receivers nor from files."""
@@ -96,7 +137,6 @@ class WatchedDetector:
             raise NotYetAvailableError(f"frame {index} is not there; the scan has {self.view.frames} so far")
 
     def _frame(self, index: int, max_px: int, mask: bool) -> Picture:
-        self._check(index)
         pixels, where = self._pixels(index)
         if mask and (masked := self._mask(pixels)) is not None:
             pixels = without(pixels, masked)
@@ -112,7 +152,11 @@ class WatchedDetector:
             return self._frames[index]
         if IMAGE not in self._data.names:
             raise NotAvailableError("the scan has no images")
-        pixels = np.asarray(self._data.frame(index))
+        try:
+            # as of many frames: straight from a receiver, also where Tango is not in reach
+            pixels = np.asarray(next(iter(self._data.frames_at([index], 0.0)))[1])
+        except DeviceTimeoutError:
+            raise NotYetAvailableError(f"frame {index} is not there yet") from None
         if pixels.ndim != 2:
             pixels = pixels.reshape(-1, *pixels.shape[-2:])[0]
         # frames of a scan that has ended are in files, or still in memory; which is not told
@@ -153,13 +197,9 @@ class WatchedDetector:
             return None
         return self._small(newest[0], newest[1], "preview", max_px)
 
-    def _accumulated(self, name: str, max_px: int) -> Picture | None:
-        if name not in self._data.names:
-            raise NotAvailableError(f"the scan has no {name}; it comes with pipeline smx")
-        stream = self._data.stream(name)
+    def _accumulated(self, name: str, index: int, max_px: int) -> Picture | None:
         try:
-            count = len(stream)
-            return self._small(count - 1, np.asarray(stream[count - 1]), "stream", max_px) if count else None
+            return self._small(index, np.asarray(self._data.stream(name)[index]), "stream", max_px)
         except IndexError:
             return None
 
@@ -170,6 +210,14 @@ class WatchedDetector:
         before = max(1, -(-full[1] // pixels.shape[1]))
         data, binning = binned(pixels, max_px)
         return Picture(index, data, (full[0], full[1]), where, before * binning)
+
+
+def _length(stream: Any) -> int:
+    """Points of a stream so far; 0 also when all have left Redis."""
+    try:
+        return len(stream)
+    except IndexError:
+        return 0
 
 
 def _shape(pixels: np.ndarray) -> tuple[int, int]:

@@ -2,8 +2,8 @@
 cost the scan.
 
 Viewers are processes with plain web sockets that decode every picture to an array (no browser; what a browser needs to
-draw it is not in the figures). Frames of 1 Mpx at ``--rate-hz`` for the delay; 128 x 128 at 1000 frames/s with four ROIs
-for all else. ``--seconds`` is the length of the series in which the monitor's memory is watched by ten viewers.
+draw it is not in the figures). Frames of 1 Mpx at ``--rate-hz`` for the delay; 128 x 128 at 1000 frames/s with four
+ROIs for all else. ``--seconds`` is the length of the series in which ten viewers watch, and the memory is watched.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from lima2_bliss.stack import Stack
 
 VIEWERS = 10
 #: The delay is taken without the first pictures: the monitor has to open the scan.
-_WARM = 5
+_WARM = 2
 
 CODE = """
-import subprocess
+import subprocess, urllib.request
 det = simulator
 det.reset_settings()
 det.detector["generator.type"] = "diffraction"
@@ -50,18 +50,21 @@ def cpu():
         user, system = stat.read().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / CLOCK
 
+def fetches():
+    with urllib.request.urlopen(ADDRESS + "api/health") as answer:
+        return json.load(answer)["pictures_fetched"]
+
 def series(frames, rate_hz, viewers, name):
-    print(time.time(), name, file=open("/tmp/mb.log", "a"), flush=True)
     with viewers:
-        begin_cpu, begin = cpu(), time.time()
+        begin_cpu, begin_fetches, begin = cpu(), fetches(), time.time()
         scan, wall_s = own_pace(det, frames, 1 / rate_hz - 1e-5, name)
-        used, took = cpu() - begin_cpu, time.time() - begin
+        used, fetched, took = cpu() - begin_cpu, fetches() - begin_fetches, time.time() - begin
         time.sleep(0.5)  # the last pictures
     status = det.last_outcome.status
     assert status.processed == frames, status
     stamps = scan.streams[f"{det.name}:timestamp"][:]
     return {"wall_s": wall_s, "frames_s": float(stamps[-1] - stamps[0]), "cpu": used / took * 100, "lost": status.lost,
-            "seen": viewers.seen, "begin": float(stamps[0]), "end": float(stamps[-1])}
+            "fetches_per_s": fetched / took, "seen": viewers.seen, "begin": float(stamps[0]), "end": float(stamps[-1])}
 
 for i in range(4):
     det.roi_counters.set(f"roi{i}", (100 + 200 * i, 300, 150, 150))
@@ -79,7 +82,6 @@ for turn in range(PAIRS):
     for kind, number in order if turn % 2 == 0 else order[::-1]:
         figures[kind].append(series(FRAMES, 1000, Viewers(number, 1024), kind))
 figures["one"] = series(FRAMES, 1000, Viewers(1, 1024), "one")
-print("MEMORY", time.time(), flush=True)
 figures["long"] = series(int(SECONDS * 1000), 1000, Viewers(10, 1024), "long")
 answer(figures)
 """
@@ -97,7 +99,7 @@ def running_monitor(stack: Stack) -> Iterator[tuple[str, int]]:
     with process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().split()[-1], process.pid
+            yield process.stdout.readline().split()[-1].rstrip("/") + "/", process.pid
         finally:
             process.terminate()
             try:
@@ -108,13 +110,13 @@ def running_monitor(stack: Stack) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def watched_memory(pid: int) -> Iterator[list[tuple[float, float]]]:
-    """(time, resident memory [MB]) twice a second."""
+    """(time, resident memory [MB]) ten times a second."""
     seen: list[tuple[float, float]] = []
     ended = threading.Event()
 
     def watch() -> None:
         process = psutil.Process(pid)
-        while not ended.wait(0.5):
+        while not ended.wait(0.1):
             seen.append((time.time(), process.memory_info().rss / 1e6))
 
     watcher = threading.Thread(target=watch)
@@ -134,8 +136,14 @@ def growth_mb(memory: list[tuple[float, float]], begin: float, end: float) -> fl
     return float(later - np.median(values[(times >= begin + part) & (times <= begin + 2 * part)]))
 
 
+def pictures_per_s(times: list[float], begin: float, end: float) -> float:
+    """Rate of pictures that came in a time, from the first of them on."""
+    there = np.array([time for time in times if begin < time < end])
+    return (len(there) - 1) / (there[-1] - there[0]) if len(there) > 1 else 0.0
+
+
 def main() -> None:
-    options = arguments(__doc__ or "", rate_hz=100.0, delay_s=10.0, pairs=5, frames=5000, seconds=20.0)
+    options = arguments(__doc__ or "", rate_hz=100.0, delay_s=10.0, pairs=5, frames=4000, seconds=20.0)
     with running_stack("simulator") as stack, running_monitor(stack) as (address, pid):
         idle_begin, idle_cpu = time.monotonic(), sum(psutil.Process(pid).cpu_times()[:2])
         time.sleep(3)
@@ -156,13 +164,12 @@ def main() -> None:
             got = run_session(stack, code, timeout_s=1800 + 3 * options.seconds)
     delay, long = got["delay"], got["long"]
     ages = np.array(delay["seen"][0]["ages"])[_WARM:]
+    if not len(ages):
+        raise SystemExit("the viewer got no pictures; give a longer --delay-s")
     slowdown = np.median([run["wall_s"] for run in got["watched"]]) / np.median([run["wall_s"] for run in got["alone"]])
     series_s = [np.median([run["frames_s"] for run in got[kind]]) for kind in ("watched", "alone")]
     per_viewer = [
-        np.count_nonzero((np.array(one["images"]) > run["begin"]) & (np.array(one["images"]) < run["end"]))
-        / run["frames_s"]
-        for run in got["watched"]
-        for one in run["seen"]
+        pictures_per_s(one["images"], run["begin"], run["end"]) for run in got["watched"] for one in run["seen"]
     ]
     troubles = {text for run in (delay, long, *got["watched"]) for one in run["seen"] for text in one["troubles"]}
     for text in sorted(troubles):
@@ -183,6 +190,8 @@ def main() -> None:
             "alone_frames_per_s": options.frames / float(series_s[1]),
             "updates_per_s": float(np.median(per_viewer)),
             "updates_per_s_slowest": float(np.min(per_viewer)),
+            "fetches_per_s_1_viewer": got["one"]["fetches_per_s"],
+            "fetches_per_s_10_viewers": float(np.median([run["fetches_per_s"] for run in got["watched"]])),
             "monitor_memory_mb": memory[-1][1],
             "monitor_memory_growth_mb": growth_mb(memory, long["begin"], long["end"]),
             "lost": sum(run["lost"] for run in (delay, long, *got["watched"], *got["alone"])),

@@ -54,7 +54,7 @@ det.detector["stamp_frame_number"] = True
 det.roi_counters.set("number", (0, 0, 1, 1))
 few = det.counters.image, det.counters.number_sum
 # much work for each image, without a counter for each ROI
-slow = {f"slow{index}": [0, 0, 1024, 1024] for index in range(600)}
+slow = {f"slow{index}": [0, 0, 1024, 1024] for index in range(400)}
 from lima2_bliss.contract.roi_geometry import ImageView
 from lima2_bliss.controller import RectRoi
 from lima2_bliss.controller.roi_definitions import define
@@ -77,7 +77,7 @@ clean(det)
 """)
     kind, late_s, streams, reason = said["first"]
     assert (kind, reason) == ("ScanAbort", "USER_ABORT")
-    assert late_s < 4.0  # usually 0.5; the rest is for a busy machine
+    assert late_s < 10.0  # usually 0.5; the rest is for a busy machine
     assert streams["sim1:image"] == streams["sim1:number_sum"]
     assert said["then"] is False, "the first scan's images should still be processed"
     assert len(said["logged"]) == 1

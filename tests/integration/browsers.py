@@ -98,7 +98,8 @@ class Browser:
         self._process.stdin.flush()
         answer = self._read()
         if isinstance(answer, dict) and "error" in answer:
-            raise AssertionError(f"page {name}, {action} {arguments}: {answer['error']}")
+            complaints = "".join(f"\n{said}" for said in self.complaints)
+            raise AssertionError(f"page {name}, {action} {arguments}: {answer['error']}{complaints}")
         return answer
 
     def open(
@@ -108,6 +109,15 @@ class Browser:
         wanted = {"address": address, "width": size[0], "height": size[1], "scheme": scheme, "touch": touch}
         self.do(name, "open", wanted)
         return Page(self, name)
+
+    @contextmanager
+    def opened(self, name: str, address: str, **options: Any) -> Iterator[Page]:
+        """Like `open`, for a block."""
+        page = self.open(name, address, **options)
+        try:
+            yield page
+        finally:
+            page.close()
 
     @property
     def complaints(self) -> list[str]:

@@ -143,6 +143,7 @@ def obeying(place: Path, run: Callable[..., str]) -> Iterator[Bliss]:
         try:
             with (place / "orders").open("w") as orders, (place / "answers").open() as answers:
                 bliss = Bliss(place, orders, answers)
+                bliss.run("pass")  # it is up
                 yield bliss
                 bliss._pool.shutdown()
         finally:

@@ -44,6 +44,11 @@ SCRIPTS = {
         ["--seconds", "0.5", "--trial-s", "0.3", "--start-hz", "40", "--most-hz", "60"],
         {"frames_per_s", "lost_packets", "cores_all"},
     ),
+    "monitor": (
+        ["--delay-s", "3", "--pairs", "1", "--frames", "500", "--seconds", "1"],
+        {"frame_to_screen_p50_ms", "frame_to_screen_p99_ms", "cpu_percent", "viewers_10_scan_slowdown"}
+        | {"updates_per_s", "fetches_per_s_10_viewers", "monitor_memory_growth_mb"},
+    ),
     "scan_overhead": (
         ["--points", "10", "--repeats", "2", "--series", "2", "--frames", "10"],
         {"prepare_ms", "start_ms", "ct_50ms_wall_ms", "loopscan_points_per_s", "amesh_points_per_s", "amesh_to_diode"}

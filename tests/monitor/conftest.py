@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import httpx
 import numpy as np
 import pytest
 import websockets.sync.client
+from blissdata.redis_engine.store import DataStore
 
 from lima2_bliss.contract import NotAvailableError
 from lima2_bliss.contract.records import SPOT
@@ -19,8 +22,26 @@ from lima2_bliss.monitor.model import DetectorView, ScanSummary
 from lima2_bliss.monitor.pictures import Picture, cut
 from lima2_bliss.monitor.series import Series
 from lima2_bliss.monitor.serving import Serving
+from lima2_bliss.publishing.frame_places import FRAMES, FramePlaces
 
 sys.path.insert(0, str(Path(__file__).parent))  # for what its tests share
+
+
+def _publishing() -> ModuleType:
+    """Redis servers, scans with real streams, receivers filled by hand: those of the tests of publishing."""
+    place = Path(__file__).parents[1] / "publishing"
+    sys.path.insert(0, str(place))
+    spec = importlib.util.spec_from_file_location("publishing_fixtures", place / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_real = _publishing()
+redis_server, make_redis, make_setup, until, smx = (
+    getattr(_real, name) for name in ("redis_server", "make_redis", "make_setup", "until", "smx")
+)
 
 
 class KnownScans:
@@ -136,3 +157,27 @@ def serve():
             yield Browser(served.address)
 
     return serving
+
+
+@pytest.fixture
+def opener():
+    """``opener(setup)``: what opens its scan as another process would, with the places of its frames."""
+
+    def of(setup, **limits):
+        url = setup.url + "".join(f"?{name}={value}" for name, value in limits.items())
+        addresses = setup.job.receivers
+        places = FramePlaces(
+            uuid=setup.job.uuid,
+            endpoints=[address.endpoint for address in addresses],
+            receivers=[address.name for address in addresses],
+        )
+
+        def opened():
+            scan = DataStore(url).load_scan(setup.scan.key)
+            if "det:image" in scan.streams:
+                scan.streams["det:image"].info[FRAMES] = places.model_dump(mode="json")
+            return scan
+
+        return opened
+
+    return of

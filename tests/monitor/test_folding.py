@@ -72,6 +72,17 @@ def test_rate_and_age_come_from_the_frames_own_times():
     assert "latency" not in ended.series
 
 
+def test_the_rate_is_steady_though_receivers_are_not_in_step():
+    shown = view()
+    fold = Fold(shown)
+    rng = np.random.default_rng(3)
+    times = 90 + np.arange(2000) / 500 + rng.uniform(0, 0.01, 2000)
+    for part in np.split(times, sorted(rng.integers(0, 2000, 300))):
+        fold.take({"timestamp": part})
+    points = shown.series["frame_rate"].points()
+    assert 450 < points.lo.min() <= points.hi.max() < 550
+
+
 def test_lost_and_damaged_frames_are_alarms():
     shown = view()
     fold = Fold(shown)
@@ -112,3 +123,7 @@ def test_only_useful_streams_are_read():
     assert {"hit_rate", "nb_peaks", "is_hit"} < set(wanted)
     assert not {"image", "background_avg", "roi0_avg"} & set(wanted)
     assert len(wanted) == 3 + 8
+
+
+def test_a_stream_without_its_other_half_is_not_read():
+    assert Fold.wanted({"nb_peaks", "spots_x", "hit_rate"}) == ["hit_rate"]

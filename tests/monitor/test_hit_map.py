@@ -1,8 +1,12 @@
 """The map of hits over two motors."""
 
 import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from lima2_bliss.monitor.hit_map import HitMaps
+from lima2_bliss.monitor import hit_map
+from lima2_bliss.monitor.hit_map import MOST_CELLS, HitMaps
 
 AXES = ("axis:robx", "axis:roby")
 
@@ -55,3 +59,66 @@ def test_without_two_axes_or_hits_there_is_no_map():
     maps = HitMaps(())
     maps.hits(np.ones(3))
     assert maps.map() is None
+
+
+def test_nothing_added_is_the_same_map():
+    x, y = raster(4, 3)
+    maps = filled(x, y, np.ones(12, np.uint8))
+    shown = maps.map()
+    assert maps.map() is shown
+    maps.hits(np.ones(1))
+    assert maps.map() is shown  # its position is not known yet
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 500), st.integers(0, 100))
+def test_a_long_raster_gives_the_same_map_as_a_short_one(nx, ny, part, seed):
+    """Also when points are counted in cells at once, and however they come."""
+    x, y = raster(nx, ny)
+    hits = np.random.default_rng(seed).integers(0, 2, x.size)
+    whole = filled(x, y, hits).map()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hit_map, "EXACT_POINTS", 2 * nx)  # the steps of both axes are known by then
+        maps = HitMaps(AXES)
+        for begin in range(0, x.size, part):
+            maps.positions(AXES[0], x[begin : begin + part])
+            maps.positions(AXES[1], y[begin : begin + part])
+            maps.hits(hits[begin : begin + part])
+            shown = maps.map()
+    np.testing.assert_allclose(shown.x, whole.x, atol=1e-9)
+    np.testing.assert_allclose(shown.y, whole.y, atol=1e-9)
+    np.testing.assert_array_equal(shown.hits, whole.hits)
+
+
+def test_memory_is_bounded_whatever_comes():
+    rng = np.random.default_rng(1)
+    maps = HitMaps(AXES)
+    for reach in (1, 10, 1000, 1e6):
+        maps.positions(AXES[0], rng.normal(0, reach, 20_000))
+        maps.positions(AXES[1], np.append(rng.normal(0, reach, 19_999), np.nan))
+        maps.hits(np.ones(20_000))
+        shown = maps.map()
+        assert max(shown.hits.shape) <= MOST_CELLS
+    assert maps._points == []
+    assert np.nanmax(shown.hits) == 1
+    np.testing.assert_allclose(maps._cells._number.sum(), 4 * 19_999)
+
+
+def test_a_very_fine_scan_has_cells_of_several_points():
+    maps = HitMaps(AXES, dict.fromkeys(AXES, (0.0, 1.0, 10**6)))
+    for name in AXES:
+        maps.positions(name, np.array([0.0, 0.5, 1.0]))
+    maps.hits(np.ones(3))
+    shown = maps.map()
+    assert shown.hits.shape == (MOST_CELLS, MOST_CELLS)
+    assert (shown.x[0], shown.x[-1]) == (0, pytest.approx(1))
+    assert np.nansum(shown.hits) == 3
+
+
+def test_positions_that_never_come_end_the_map(monkeypatch):
+    monkeypatch.setattr(hit_map, "MOST_WAITING", 1000)
+    maps = HitMaps(AXES)
+    for _ in range(50):
+        maps.hits(np.ones(100))
+        assert maps.map() is None
+    assert sum(len(part) for parts in maps._waiting.values() for part in parts) == 0

@@ -14,6 +14,7 @@ const $ = (id) => document.getElementById(id);
 const chosen = { ...DEFAULTS, ...fromHash() };
 let view = null;
 let shown = null;
+let troubled = "";
 let info = {};
 
 function choose(values) {
@@ -28,6 +29,7 @@ const link = new Link(
   { scans, view: whole, series: (message) => charts.show(message), image, region: image, trouble, info: told },
   (open) => {
     if (open) {
+      troubled = "";
       follow();
       ask();
     } else badge("no connection", "bad");
@@ -83,11 +85,8 @@ function whole(message) {
     tables.scans($("scans"), scans.known ?? [], message.scan?.key, openScan);
   }
   const { scan, state, detector } = message;
-  if (!scan) {
-    badge("waiting for a scan", "warn");
-    return;
-  }
-  badge(state, state === "running" ? "good" : "dim");
+  status();
+  if (!scan) return;
   document.title = `${scan.number} ${scan.name} - lima2 monitor`;
   const of = scan.npoints ? ` of ${scan.npoints}` : "";
   $("progress").textContent = `${scan.number} ${scan.title || scan.name}: ${message.frames}${of} frames`;
@@ -136,8 +135,16 @@ function image(header, pixels) {
   picture.show(header, pixels);
 }
 
+// What goes wrong between here and the scan; stays until the server says that it is over.
 function trouble(message) {
-  badge(message.text, "bad");
+  troubled = message.text;
+  status();
+}
+
+function status() {
+  if (troubled) badge(troubled, "bad");
+  else if (!view?.scan) badge("waiting for a scan", "warn");
+  else badge(view.state, view.state === "running" ? "good" : "dim");
 }
 
 function badge(text, kind) {

@@ -25,7 +25,7 @@ export class Charts {
       if (!chart) return;
       chart.inSight = isIntersecting;
       if (isIntersecting && chart.stale) this.draw(chart);
-    }));
+    }), { rootMargin: "600px" });
   }
 
   // What the user has chosen.

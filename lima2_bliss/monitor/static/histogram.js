@@ -5,9 +5,6 @@
 import { sample, table } from "./colours.js";
 import { fixed } from "./picture.js";
 
-const BAR = 12;
-const LABELS = 16;
-
 export class Histogram {
   // `chosen(low, high)`: the user wants this range, null for an end that follows the image.
   constructor(canvas, chosen) {
@@ -63,7 +60,8 @@ export class Histogram {
     const pen = this.canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const style = getComputedStyle(this.canvas);
-    const base = height - BAR - LABELS;
+    const size = Number.parseFloat(style.fontSize);
+    const [bar, base] = [size, height - 2.4 * size];
     const most = Math.log1p(Math.max(...this.counts));
     pen.fillStyle = style.getPropertyValue("--dim");
     this.counts.forEach((count, i) => {
@@ -72,15 +70,15 @@ export class Histogram {
     });
     for (let x = 0; x < width; x += 2) {
       pen.fillStyle = this.colour(this.value((x + 1) / width));
-      pen.fillRect(x, base, 2, BAR);
+      pen.fillRect(x, base, 2, bar);
     }
     pen.strokeStyle = style.getPropertyValue("--line");
-    pen.strokeRect(0.5, base + 0.5, width - 1, BAR - 1);
+    pen.strokeRect(0.5, base + 0.5, width - 1, bar - 1);
     this.labels(pen, width, height, style);
     pen.fillStyle = style.getPropertyValue("--accent");
     for (const end of [this.low, this.high]) {
       const x = Math.min(width - 1.5, Math.max(1.5, this.part(end) * width));
-      pen.fillRect(x - 1.5, 0, 3, base + BAR);
+      pen.fillRect(x - 1.5, 0, 3, base + bar);
     }
   }
 

@@ -10,9 +10,10 @@ export function ringsOf(text) {
   return given.length ? given : RINGS;
 }
 
-export function drawSpots(pen, spots, place, factor, near) {
-  const radius = Math.max(5, 4 * factor);
-  pen.lineWidth = 1.5;
+// `size`: of writing [px]; lines are thicker where it is larger.
+export function drawSpots(pen, spots, place, factor, near, size) {
+  const radius = Math.max(0.4 * size, 4 * factor);
+  pen.lineWidth = size / 9;
   for (const spot of spots) {
     const [px, py] = place(spot[0] + 0.5, spot[1] + 0.5);
     pen.strokeStyle = spot === near ? "#ffd60a" : "#ff3b30";
@@ -50,14 +51,15 @@ export function resolutionAt(where, y, x) {
 }
 
 function label(pen, text, x, y) {
-  pen.lineWidth = 3;
-  pen.strokeStyle = "#000a";
+  pen.lineWidth = 4;
+  pen.lineJoin = "round";
+  pen.strokeStyle = "#000b";
   pen.strokeText(text, x, y);
   pen.fillText(text, x, y);
 }
 
-export function drawRings(pen, where, rings, place, factor, font) {
-  pen.font = font;
+export function drawRings(pen, where, rings, place, factor, size) {
+  pen.font = `${size}px system-ui, sans-serif`;
   pen.textAlign = "center";
   const [px, py] = place(where.beam_y + 0.5, where.beam_x + 0.5);
   let labelled = 0;
@@ -65,11 +67,11 @@ export function drawRings(pen, where, rings, place, factor, font) {
     const radius = ringRadius(where, d) * factor;
     if (!(radius > 6)) continue;
     pen.strokeStyle = "#42d4f4";
-    pen.lineWidth = 1;
+    pen.lineWidth = size / 13;
     pen.beginPath();
     pen.arc(px, py, radius, 0, 2 * Math.PI);
     pen.stroke();
-    if (radius - labelled < Number.parseInt(font, 10) * 2.2) continue;
+    if (radius - labelled < size * 2.2) continue;
     labelled = radius;
     // on the diagonal, where a square detector reaches farthest
     pen.fillStyle = "#8be9fd";
@@ -87,12 +89,12 @@ export function drawRings(pen, where, rings, place, factor, font) {
 }
 
 // ROIs as the scan describes them: {name: {kind, coordinates}}.
-export function drawRois(pen, rois, place, factor, font) {
-  pen.font = font;
+export function drawRois(pen, rois, place, factor, size) {
+  pen.font = `${size}px system-ui, sans-serif`;
   for (const [name, { kind, coordinates: at }] of Object.entries(rois ?? {})) {
     if (!Array.isArray(at)) continue;
     pen.strokeStyle = pen.fillStyle = "#4cd964";
-    pen.lineWidth = 1.5;
+    pen.lineWidth = size / 9;
     pen.beginPath();
     if (kind === "arc") {
       const [px, py] = place(at[1], at[0]);
@@ -106,7 +108,7 @@ export function drawRois(pen, rois, place, factor, font) {
       const [px, py] = place(at[1], at[0]);
       pen.rect(px, py, at[2] * factor, at[3] * factor);
       pen.stroke();
-      label(pen, name, px + 2, py - 4);
+      label(pen, name, px + 4, py + size + 2);
     }
   }
 }

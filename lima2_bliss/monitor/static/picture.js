@@ -129,11 +129,11 @@ export class Picture {
       const [x, y] = place(origin[0], origin[1]);
       pen.drawImage(tile.canvas, x, y, shape[1] * binning * this.factor, shape[0] * binning * this.factor);
     }
-    const font = `${this.canvas.clientWidth > 1600 ? 20 : 13}px system-ui, sans-serif`;
+    const size = Number.parseFloat(getComputedStyle(this.canvas).fontSize);
     const { rois, rings, spots, radii } = this.settings;
-    if (rois) drawRois(pen, this.regions, place, this.factor, font);
-    if (rings && this.geometry) drawRings(pen, this.geometry, ringsOf(radii), place, this.factor, font);
-    if (spots) drawSpots(pen, this.tile.header.spots ?? [], place, this.factor, this.near);
+    if (rois) drawRois(pen, this.regions, place, this.factor, size);
+    if (rings && this.geometry) drawRings(pen, this.geometry, ringsOf(radii), place, this.factor, size);
+    if (spots) drawSpots(pen, this.tile.header.spots ?? [], place, this.factor, this.near, size);
   }
 
   // --- under the image ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ export class Picture {
     const parts = [];
     if (this.tile) {
       const { index, where, full_shape: [height, width], spots } = this.tile.header;
-      parts.push(`frame ${index}`, `${width} x ${height} px, from ${where}`, `${(spots ?? []).length} spots`);
+      parts.push(where === "stream" ? `sum ${index}` : `frame ${index}`, `${width} x ${height} px, from ${where}`, `${(spots ?? []).length} spots`);
       if (this.cursor) parts.push(...this.under_cursor());
     }
     this.under.textContent = parts.join("   ") || "\u00a0";
