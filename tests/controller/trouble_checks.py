@@ -86,7 +86,7 @@ def promised(scan: Any, det: str) -> int:
 
 
 def file_faults(images: Path | None, det: str, promise: int, read: Any) -> Iterator[str]:
-    """Frames that were promised and cannot be read, or are others than they claim; ``read(index)``: blissdata, or None."""
+    """Frames that were promised and cannot be read, or are others than they claim; ``read(index)`` is blissdata."""
     if images is None or not images.is_dir():
         if promise:
             yield f"{promise} images were said to be saved, but there is no directory {images}"
