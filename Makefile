@@ -4,7 +4,7 @@
 
 PY := .venv/bin/python
 # two at a time, each with a stack of its own; the tests of one file run in one process
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
 help:
 	@sed -n 's/^# make/make/p' Makefile; echo "also: setup lint format bench docs clean"

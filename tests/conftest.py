@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -162,6 +163,18 @@ if SCAN_SAVING.data_policy != "ESRF":
 """
 
 
+DONE = "all of the script is done"
+
+
+def _ended_only_after_all(done: subprocess.CompletedProcess[str]) -> bool:
+    """One BLISS process in some hundred is ended by C++, when Python itself has ended; why is not known."""
+    return (
+        done.returncode == -signal.SIGABRT
+        and done.stdout.rstrip().endswith(DONE)
+        and done.stderr.rstrip().endswith("terminate called without an active exception")
+    )
+
+
 @pytest.fixture(scope="session")
 def bliss_in(stack: Stack) -> Callable[[Path], Callable[..., str]]:
     """``bliss_in(directory)`` is like `run_bliss`, with data and script in that directory."""
@@ -175,7 +188,9 @@ def bliss_in(stack: Stack) -> Callable[[Path], Callable[..., str]]:
             session: str = "tests",
         ) -> str:
             script = place / "bliss_script.py"
-            script.write_text(PRELUDE.format(data_path=str(place), session=session) + code)
+            script.write_text(
+                f"{PRELUDE.format(data_path=str(place), session=session)}{code}\nprint({DONE!r}, flush=True)\n"
+            )
             done = subprocess.run(
                 [sys.executable, str(script)],
                 env={**stack.environment(), **(env or {})},
@@ -184,9 +199,9 @@ def bliss_in(stack: Stack) -> Callable[[Path], Callable[..., str]]:
                 timeout=timeout_s,
                 cwd=place,
             )
-            if check and done.returncode:
+            if check and done.returncode and not _ended_only_after_all(done):
                 pytest.fail(f"BLISS script failed ({done.returncode}):\n{done.stdout}\n{done.stderr}", pytrace=False)
-            return done.stdout + ("" if check else done.stderr)
+            return done.stdout.replace(f"{DONE}\n", "") + ("" if check else done.stderr)
 
         return run
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lima2_bliss.contract import Lima2Error, RoundRobin
 from lima2_bliss.stack import demo_jungfrau, demo_jungfrau_session, demo_session
+from lima2_bliss.stack.demo_monitor import keep_last_hit, monitor
 from lima2_bliss.stack.embedded import Stack
 
 SESSION_TIMEOUT_S = 180.0
@@ -115,8 +116,12 @@ def main() -> None:
         say("(the first start on a host compiles kernels; that takes some two minutes)")
         stack.up(detectors=DETECTORS)
         say(f"... up after {time.monotonic() - begin:.1f} s: " + ", ".join(row.name for row in stack.status()))
-        summary = run_session(stack, demo_session.__file__)
-        show(summary)
+        with monitor(stack.environment(), stack.state_dir / "log" / "monitor.log") as address:
+            say(f"online monitor, while the demo runs: {address}/")
+            summary = run_session(stack, demo_session.__file__)
+            show(summary)
+            frame, picture = keep_last_hit(address, Path("artifacts"))
+            say(f"  monitor      frame {frame}, the last hit, as the online monitor shows it: {picture}")
         of_jungfrau = run_session(stack, demo_jungfrau_session.__file__)
         demo_jungfrau.show(of_jungfrau, say)
         wrong = faults(summary) + demo_jungfrau.faults(of_jungfrau)
@@ -130,6 +135,7 @@ def main() -> None:
     say(f"  {command.format('up --detector all'):44s} start the stack again, with a simulated Jungfrau-4M, too")
     say(f"  {command.format('shell'):44s} the BLISS shell; type: simulator, loopscan(20, 0.1, simulator)")
     say(f"  {command.format('flint'):44s} live plots (needs a display)")
+    say(f'  {"lima2-monitor":44s} the online monitor in a browser, after: eval "$({command.format("env")})"')
     say(f"  {'silx view ' + summary['master']}")
     say(f"  {'lima2-smx-tune ' + summary['master'] + ' --set cutoff_peak=4,5,6'}")
     say(f"  {command.format('down'):44s} stop it")

@@ -45,7 +45,7 @@ SCRIPTS = {
         {"frames_per_s", "lost_packets", "cores_all"},
     ),
     "monitor": (
-        ["--delay-s", "3", "--pairs", "1", "--frames", "500", "--seconds", "1"],
+        ["--delay-s", "1", "--pairs", "1", "--frames", "200", "--seconds", "0.5"],
         {"frame_to_screen_p50_ms", "frame_to_screen_p99_ms", "cpu_percent", "viewers_10_scan_slowdown"}
         | {"updates_per_s", "fetches_per_s_10_viewers", "monitor_memory_growth_mb"},
     ),

@@ -55,10 +55,11 @@ def pixels_of(index):
     return ((ramp * 7 + index * 131) % 60000).astype(np.uint16)
 
 
-def test_the_newest_frame_the_newest_hit_and_any_frame(watched):
+def test_the_newest_frame_the_newest_hit_and_any_frame(watched, until):
     one, feed = watched
     assert one.picture(ShowImage()) is None
     feed(10)
+    until(lambda: len(one.view.series.get("nb_peaks", ())) == 10, "the hits are known")
     newest, hit, third = (
         one.picture(ShowImage(**wanted)) for wanted in ({}, {"mode": "hits"}, {"mode": "frame", "index": 3})
     )
