@@ -189,7 +189,7 @@ class Hub:
             return None if picture is None else before
         with self._count:
             self.fetches += 1
-        return picture, encode(picture)
+        return picture, encode(picture, mode=wanted.mode)
 
     async def region(self, watched: Watched, wanted: ShowRegion) -> bytes:
         """Message with a part of a frame."""

@@ -73,13 +73,17 @@ def cut(frame: np.ndarray, y0: int, x0: int, y1: int, x1: int, most_px: int) -> 
 _AS_IT_IS = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32")
 
 
-def encode(picture: Picture, kind: Literal["image", "region"] = "image") -> bytes:
-    """Header length (uint32), header (JSON), zeros to a multiple of 8, pixels; all little-endian."""
+def encode(picture: Picture, kind: Literal["image", "region"] = "image", mode: str = "") -> bytes:
+    """Header length (uint32), header (JSON), zeros to a multiple of 8, pixels; all little-endian.
+
+    ``mode`` is that in which the picture was asked for: a page leaves out what it no longer wants.
+    """
     pixels = picture.data if picture.data.dtype.name in _AS_IT_IS else picture.data.astype(np.float32)
     pixels = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<"))
     spots = picture.spots[:MOST_SPOTS] if picture.spots is not None else np.empty((0, 3))
     header: dict[str, Any] = {
         "type": kind,
+        "mode": mode,
         "index": picture.index,
         "shape": list(pixels.shape),
         "dtype": pixels.dtype.name,

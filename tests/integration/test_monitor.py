@@ -190,7 +190,9 @@ def test_a_running_scan_is_followed(beamline: Beamline, page: browsers.Page) -> 
         assert page.value(SHOWN) == page.value(INDEX) == frozen
 
         page.press("h")
-        hits = [page.wait(A_HIT)]
+        hits = [page.wait(A_HIT)]  # from now on all that comes is hits
+        for _ in range(2):
+            hits.append(page.wait(LATER, hits[-1]))
         rows = page.value(ROWS, "#receivers")
         beamline.keep(page, "running")
 

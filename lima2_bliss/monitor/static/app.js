@@ -119,7 +119,8 @@ function told(message) {
 }
 
 function image(header, pixels) {
-  // one that was on its way when another frame was asked for
+  // those that were on their way when something else was asked for
+  if (header.type === "image" && header.mode !== chosen.mode) return;
   if (chosen.mode === "frame" && chosen.source === "frame" && header.index !== chosen.index) return;
   if (header.type === "image") {
     shown = header;
