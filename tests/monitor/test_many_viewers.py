@@ -106,7 +106,7 @@ def test_ten_pages_cost_one_chart_and_one_picture(scans, detectors, run, monkeyp
     charts, pictures = [], []
     message, encode = hub_module.chart_message, hub_module.encode
     monkeypatch.setattr(hub_module, "chart_message", lambda *of: charts.append(of) or message(*of))
-    monkeypatch.setattr(hub_module, "encode", lambda *of: pictures.append(of) or encode(*of))
+    monkeypatch.setattr(hub_module, "encode", lambda *of, **how: pictures.append(of) or encode(*of, **how))
 
     async def story(hub):
         pages = [Page() for _ in range(10)]
